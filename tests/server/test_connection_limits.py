@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 import pytest
 
 from jobws.server import Identity, Settings
+from jobws.server.proxies import Addresses
 from jobws.server.websocket.connection_limits import ConnectionLimits
 from tests.support import eventually
 from tests.support.bridge import live_bridge
@@ -66,6 +70,23 @@ async def test_an_address_has_a_number_of_connections(redis: Redis, settings: di
                 assert await third.closed() == (4003, ADDRESS)
             async with connect("2001:db8:0:1::3", "c") as other:
                 assert (await other.ask("ping"))["event"] == "pong"
+
+
+async def test_an_address_has_twice_as_many_connections_of_any_kind(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those over which nothing was asked count, too. Otherwise one address could take all that the bridge has."""
+    monkeypatch.setattr(Addresses, "limited_client", lambda _self, client: client)  # all clients here are on loopback
+    async with live_bridge(redis.url, max_connections_per_address=1) as live:
+        port = urlsplit(live.url).port
+
+        def crowd() -> bytes:
+            with ExitStack() as stack:
+                *_, third = (stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3))
+                return third.recv(4096)
+
+        assert b"(max_connections_per_address)" in await anyio.to_thread.run_sync(crowd)
+        assert live.bridge.limited == {"max_connections_per_address": 1}
 
 
 async def test_without_keys_nobody_is_an_identity(redis: Redis) -> None:

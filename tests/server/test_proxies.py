@@ -12,7 +12,7 @@ import pytest
 from jobws.access.caller import ADDRESS
 from jobws.errors import ConfigurationError
 from jobws.server.bridge import Bridge
-from jobws.server.proxies import Proxied
+from jobws.server.proxies import Addresses, Proxied
 from jobws.server.settings import Settings
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
@@ -61,6 +61,12 @@ async def passed(client: str | None, header: str | None, **settings: Any) -> Sco
 )
 async def test_only_trusted_proxies_are_believed(client: str | None, header: str | None, address: str | None) -> None:
     assert (await passed(client, header, trusted_proxies=TRUSTED))[ADDRESS] == address
+
+
+def test_a_connection_is_limited_by_the_address_of_its_socket() -> None:
+    addresses = Addresses(Settings(trusted_proxies=TRUSTED))
+    clients = ("192.0.2.1", "2001:db8:1:2::3", "10.0.0.1", "127.0.0.1", "::1")
+    assert [*map(addresses.limited_client, clients)] == ["192.0.2.1", "2001:db8:1:2::/64", None, None, None]
 
 
 async def test_the_header_has_the_name_of_the_setting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from wsproto.frame_protocol import FrameProtocol
 from jobws.server.serve import listening_socket
 from jobws.server.settings import Settings
 from jobws.server.transport.acceptor import Transport
+from jobws.server.transport.address_limit import AddressLimit
 from jobws.server.transport.direct import EXTENSION
 
 if TYPE_CHECKING:
@@ -55,14 +57,22 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
+def unlimited() -> AddressLimit:
+    """Return what limits no address."""
+    return AddressLimit(0, lambda _client: None, Counter())
+
+
 @asynccontextmanager
-async def echo_server(app: Any = echo, **settings: Any) -> AsyncIterator[int]:
-    """Serve the echo app, or another app, until the end of the context. Yield the port."""
+async def echo_server(app: Any = echo, *, addresses: AddressLimit | None = None, **settings: Any) -> AsyncIterator[int]:
+    """Serve the echo app, or another app, until the end of the context. Yield the port.
+
+    Without `addresses`, no address is limited.
+    """
     listener = listening_socket("127.0.0.1", 0)
     port: int = listener.getsockname()[1]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        transport = Transport(app, Settings(**{"shutdown_seconds": 0.5, **settings}))
+        transport = Transport(app, Settings(**{"shutdown_seconds": 0.5, **settings}), addresses or unlimited())
         tasks.start_soon(partial(transport.serve, listener, stop))
         yield port
         stop.set()

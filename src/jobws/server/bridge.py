@@ -88,6 +88,7 @@ class Bridge:
         authentication: Verifies tokens.
         app: The ASGI app. It answers 503 outside the contexts `running` and `lifespan`.
         metrics_app: The ASGI app that serves the metrics alone, without a token, to the machine of the bridge.
+        limited: Counts, by the name of the setting, what was refused for a limit.
         privacy: What clients are not shown.
         fanout: Publishes events to clients. Its counters feed the metrics.
         service: The parts of the bridge that the HTTP endpoints use.
@@ -159,7 +160,7 @@ class Bridge:
         self._stats_feed = StatsFeed(self.fanout, labels, numbers, stats_wanted, settings.queue_stats_seconds)
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)
-        limited: Counter[str] = Counter()
+        self.limited = limited = Counter[str]()
         failed_auths = FailedAuths(settings.failed_auths_per_minute, limited)
         limits = ConnectionLimits(settings, limited)
         self._admission = Admission(self.authentication, greeting, settings, self._tasks, limits, failed_auths.note)

@@ -17,23 +17,46 @@ if TYPE_CHECKING:
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
-class Proxied:
-    """ASGI middleware that sets `scope[ADDRESS]`, by which clients are limited, and puts `--root-path` before the path.
+class Addresses:
+    """Says by which address a client is limited.
 
-    For IPv6, this address is the /64, since one client may have all of it. None means that there is no limit: the
-    client is on loopback, is itself a trusted proxy, or has no IP address.
+    For IPv6, this is the /64, since one client may have all of it. None means that there is no limit: the client is on
+    loopback, is itself a trusted proxy, or has no IP address.
     """
+
+    def __init__(self, settings: Settings) -> None:
+        self._trusted = [ip_network(each, strict=False) for each in settings.trusted_proxies]
+
+    def is_trusted(self, address: Address) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        return any(address in network for network in self._trusted)
+
+    def limited(self, address: Address | None) -> str | None:
+        """Return the address by which the client with this address is limited."""
+        if address is None or address.is_loopback or self.is_trusted(address):
+            return None
+        if isinstance(address, IPv6Address):
+            return str(IPv6Network((address, 64), strict=False))
+        return str(address)
+
+    def limited_client(self, client: str) -> str | None:
+        """Return the address by which the client is limited whose socket has the address `client`."""
+        return self.limited(_parsed(client))
+
+
+class Proxied:
+    """ASGI middleware that sets `scope[ADDRESS]`, for the limits, and puts `--root-path` before the path."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._trusted = [ip_network(each, strict=False) for each in settings.trusted_proxies]
+        self._addresses = Addresses(settings)
         self._header = settings.proxy_header
         self._prefix = settings.root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on one request."""
         if scope["type"] in ("http", "websocket"):
-            scope = {**scope, ADDRESS: self._limited(self.address(scope))}
+            scope = {**scope, ADDRESS: self._addresses.limited(self.address(scope))}
             if self._prefix:
                 self._put_prefix(scope)
         await self._app(scope, receive, send)
@@ -49,26 +72,16 @@ class Proxied:
         """
         client = scope.get("client")
         found = _parsed(client[0]) if client else None
-        if found is None or not self._is_trusted(found):
+        if found is None or not self._addresses.is_trusted(found):
             return found
         for text in reversed(",".join(Headers(scope=scope).getlist(self._header)).split(",")):
             named = _parsed(text.strip())
             if named is None:
                 return found
             found = named
-            if not self._is_trusted(found):
+            if not self._addresses.is_trusted(found):
                 return found
         return found
-
-    def _is_trusted(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted)
-
-    def _limited(self, address: Address | None) -> str | None:
-        if address is None or address.is_loopback or self._is_trusted(address):
-            return None
-        if isinstance(address, IPv6Address):
-            return str(IPv6Network((address, 64), strict=False))
-        return str(address)
 
     def _put_prefix(self, scope: Scope) -> None:
         """Put the prefix before the path, unless the proxy left it there."""

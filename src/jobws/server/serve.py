@@ -15,9 +15,11 @@ import anyio
 from jobws.errors import ConfigurationError, RedisUnavailableError
 from jobws.server.bridge import RESTART, Bridge
 from jobws.server.own_log import own_log
+from jobws.server.proxies import Addresses
 from jobws.server.settings import is_loopback
 from jobws.server.startup_report import report
 from jobws.server.transport.acceptor import Transport
+from jobws.server.transport.address_limit import AddressLimit
 from jobws.server.websocket.hello import SERVER
 
 if TYPE_CHECKING:
@@ -99,15 +101,19 @@ async def serve(
         _log.warning("%s; waiting for it", error)
         waiting = True
     stop = anyio.Event()
-    transport = Transport(bridge.app, bridge.settings)
+    settings = bridge.settings
+    # Twice as many as WebSockets, so that a client that has too many of these is told so, and requests are served.
+    most = 2 * settings.max_connections_per_address
+    addresses = AddressLimit(most, Addresses(settings).limited_client, bridge.limited)
+    transport = Transport(bridge.app, settings, addresses)
     async with bridge.running(), anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signal, stop, bridge)
         tasks.start_soon(transport.serve, listener, stop)
         _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
         if metrics is not None:
-            tasks.start_soon(Transport(bridge.metrics_app, bridge.settings).serve, metrics, stop)
+            tasks.start_soon(Transport(bridge.metrics_app, settings, addresses).serve, metrics, stop)
             _log.info("metrics are at %s/metrics, without a token", _url(metrics))
-        if bridge.settings.needs_tokens and not is_loopback(host):
+        if settings.needs_tokens and not is_loopback(host):
             _log.warning(
                 "tokens come to %s over plain HTTP, where others can read them; a proxy in front adds TLS", url
             )

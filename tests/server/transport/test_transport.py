@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from jobws.server.transport.address_limit import AddressLimit
 from jobws.server.websocket.clients import SLOW
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
@@ -363,6 +365,27 @@ async def test_a_handshake_that_is_none(header: str, status: str) -> None:
     assert answer.split()[1] == status
     assert "sec-websocket-version: 13" in answer.lower()
     assert SECURITY in answer
+
+
+async def test_an_address_has_a_number_of_connections_of_any_kind() -> None:
+    """Also of those over which nothing was asked."""
+    limited: Counter[str] = Counter()
+    sentence = "this address has as many connections as it may have (max_connections_per_address)"
+    addresses = AddressLimit(3, str, limited)
+    async with echo_server(addresses=addresses) as port:
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        with socket.create_connection(("127.0.0.1", port)) as fourth:
+            answer = (await IN_THREAD(fourth.recv, 4096)).decode()
+            assert answer.startswith("HTTP/1.1 503 ")
+            assert SECURITY in answer
+            assert answer.endswith(f"\r\n\r\n{sentence}\n")
+        assert limited == {"max_connections_per_address": 1}
+        for each in idle:
+            each.close()
+        await eventually(lambda: not addresses._open)
+        with await IN_THREAD(Peer, port) as peer:
+            peer.send(b"there?")
+            assert await IN_THREAD(peer.frame) == (1, b"there?")
 
 
 async def test_at_the_limit_new_connections_get_503() -> None:

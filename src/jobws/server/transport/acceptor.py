@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import anyio
 
     from jobws.server.settings import Settings
+    from jobws.server.transport.address_limit import AddressLimit
     from jobws.server.transport.websocket_connection import WebSocketConnection
 
 # The time between two checks of a WebSocket: whether a ping is due, and whether the client is silent or slow.
@@ -41,12 +42,8 @@ TICK_WIRES: Final = 200
 SPARE_FILES: Final = 100
 # How many unsent bytes the kernel holds for a client. More bytes wait in the client's outbox, where they are counted.
 UNSENT_BYTES: Final = 128 * 1024
-_FULL_SENTENCE: Final = b"the bridge has as many connections as it may have; try again later\n"
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-    b"retry-after: 5\r\nconnection: close\r\n%b\r\n%b"
-    % (len(_FULL_SENTENCE), b"".join(b"%b: %b\r\n" % each for each in with_headers()), _FULL_SENTENCE)
-)
+_FULL: Final = "the bridge has as many connections as it may have; try again later"
+_CROWDED: Final = "this address has as many connections as it may have (max_connections_per_address)"
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log: Final = logging.getLogger(__name__)
@@ -58,10 +55,12 @@ class Transport:
     Args:
         app: The ASGI app. The caller must run its lifespan.
         settings: The limits.
+        addresses: Counts the connections of each address.
     """
 
-    def __init__(self, app: Any, settings: Settings) -> None:
+    def __init__(self, app: Any, settings: Settings, addresses: AddressLimit) -> None:
         self._app = app
+        self._addresses = addresses
         self._settings = settings
         self._websockets: set[WebSocketConnection] = set()
         self._connections = 0
@@ -116,7 +115,10 @@ class Transport:
                         await trio.sleep(0.1)
                     break
                 if self._connections >= self._limit:
-                    _refuse(accepted)
+                    _refuse(accepted, _FULL)
+                    continue
+                if not self._addresses.enter(address[0]):
+                    _refuse(accepted, _CROWDED)
                     continue
                 accepted.setblocking(False)
                 self._connections += 1
@@ -143,6 +145,7 @@ class Transport:
             _log.exception("a connection failed")
         finally:
             self._connections -= 1
+            self._addresses.leave(address[0])
 
     async def _serve_http(
         self, sock: socket.socket, address: Any, spawn: Any
@@ -260,11 +263,18 @@ def raise_file_limit(connections: int) -> int:
     return allowed
 
 
-def _refuse(sock: socket.socket) -> None:
+def _refuse(sock: socket.socket, sentence: str) -> None:
     """Answer 503 and close the socket, without reading. The answer fits into the buffer of any socket."""
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % (len(sentence) + 1)),
+        (b"retry-after", b"5"),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join(b"%b: %b\r\n" % each for each in with_headers(headers))
     try:
         sock.setblocking(False)
-        sock.send(_FULL)
+        sock.send(b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b\n" % (lines, sentence.encode()))
     except OSError:
         pass
     finally:
