@@ -6,6 +6,7 @@ import json
 
 from jobws.hub.log.line import Line
 from jobws.privacy.parse import parse_privacy
+from jobws.protocol.log.records import OWN_SOURCE
 from jobws.protocol.log.requests import LogFilter
 
 PRIVACY = parse_privacy(["label:logs"], [], [], [], {"label": "name", "other": "other"}, discovers=False)
@@ -28,3 +29,8 @@ def test_they_have_no_text_and_no_fields() -> None:
         assert found.record.message == "geheim"
         assert found.record.fields == {"x": 1, "more": "y"}
         assert found.passes(LogFilter(text="geheim"))
+
+
+def test_the_bridges_own_lines_stay_as_they_are() -> None:
+    own = line(b"queue", b"label", b"source", OWN_SOURCE.encode())
+    assert own.record.message == "geheim"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from jobws.privacy.paths import REDACTED
-from jobws.protocol.log.records import from_entry, log_frame
+from jobws.protocol.log.records import OWN_SOURCE, from_entry, log_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,6 +27,7 @@ class Line:
     Args:
         entry: The entry.
         privacy: Says which lines have `[redacted]` as their message, and no fields. So the message cannot be searched.
+            The bridge's own lines, such as those about actions, hold nothing that a job holds, and stay as they are.
 
     Attributes:
         id: The stream id.
@@ -39,7 +40,7 @@ class Line:
         stream_id, fields = entry
         self.id = stream_id
         self.record = from_entry(stream_id, dict(zip(fields[::2], fields[1::2], strict=True)))
-        if privacy.hides_log_lines(self.record.queue):
+        if self.record.source != OWN_SOURCE and privacy.hides_log_lines(self.record.queue):
             self.record = replace(self.record, message=REDACTED, fields=None)
         self._frame: Frame | None = None
         self._lower: str | None = None
