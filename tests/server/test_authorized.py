@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobws.access.carrier import Carried, Carrier
+from jobws.access.identity import Rights
 from jobws.errors import ConfigurationError
 from jobws.server import Bridge, Identity, Settings
 from jobws.server.authorized import Authorized
@@ -64,6 +68,15 @@ async def test_with_keys_the_token_must_verify_first(jobs: Redis, authorizer: Au
         assert await get(live.url + "/jobs/http/2", **bearer("admin", key=b"x" * 32)) == (403, "forbidden")
         status, who = await get(live.url + "/whoami", **bearer("admin", key=b"x" * 32, sub="ann"))
     assert (status, who) == (403, "forbidden")
+
+
+async def test_keys_still_say_which_tokens_are_revoked(tmp_path: Path) -> None:
+    token, file = "jobws_" + "a" * 43, tmp_path / "tokens"
+    file.write_text(f"{sha256(token.encode()).hexdigest()} ann never admin\n")
+    keys = Bridge(Settings(authorize_url="https://authorizer.example", tokens_file=str(file))).authentication
+    identity = await keys.identify(Carried(Carrier.HEADER, token))
+    assert keys.is_current(identity)
+    assert not keys.is_current(replace(identity, rights=Rights(), token_hash=b"another"))
 
 
 async def test_the_authorizer_in_the_docs(jobs: Redis) -> None:

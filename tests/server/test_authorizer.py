@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -231,6 +232,17 @@ async def test_an_answer_is_kept_for_its_ttl_also_for_other_connections(jobs: Re
                 assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
         assert await get(live.url + "/jobs/http/1", Authorization="Bearer bob") != (403, "forbidden")
     assert authorizer.posts == [[reads("1")], SEES, [reads("1", token="bob")]]
+
+
+async def test_no_answer_is_kept_longer_than_its_token(jobs: Redis, authorizer: Authorizer) -> None:
+    expires = time.time() + 1
+    authorizer.allowed, authorizer.ttl, authorizer.extra = {"read:jobs http/1"}, 3600, {"exp": expires}
+    async with asking_bridge(jobs.url, authorizer) as live:
+        await get(live.url + "/jobs/http/1")
+        authorizer.extra = {"exp": expires + 3600}
+        await eventually(lambda: time.time() > expires)
+        assert (await get(live.url + "/jobs/http/1"))[0] == 200
+    assert len(authorizer.asked) == 2
 
 
 async def test_refusals_are_the_same_whether_there_is_a_job(jobs: Redis, authorizer: Authorizer) -> None:

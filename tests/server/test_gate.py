@@ -124,6 +124,26 @@ async def test_a_request_that_is_cancelled_leaves_its_place() -> None:
 
 
 @on_test_clock
+async def test_what_names_no_queue_waits_until_the_queues_are_known() -> None:
+    world = World(Authorizer("new"))
+    world.unknown.append("new")
+    client = await world.client()
+    await world.judge(client, {"queue": "http", "jobId": "1"})
+    assert world.unknown
+    await world.subscribe(client, "1")
+    assert [check.queue for _, checks in world.authorizer.asked for check in checks] == [
+        *("http", "http", "analyzer", "new"),
+    ]
+
+
+@on_test_clock
+async def test_nothing_is_kept_for_clients_that_share_no_token() -> None:
+    world = World(Authorizer("http", ttl=60))
+    assert [await world.may_read(token=b"") for _ in range(2)] == [True, True]
+    assert len(world.authorizer.asked) == 2
+
+
+@on_test_clock
 async def test_a_failure_is_a_no_and_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     world = World(Authorizer("http", ttl=60))
     world.authorizer.fails = True

@@ -6,6 +6,7 @@ import anyio
 
 from jobws.access.asked import Check
 from jobws.access.scope import Action
+from jobws.server.reasking import AT_ONCE
 from tests.hub.one_bridge import event
 from tests.support.gate import FORBIDDEN, Authorizer, World, on_test_clock
 
@@ -150,3 +151,22 @@ async def test_a_client_that_hangs_holds_up_no_other() -> None:
         await world.ask_again(30)
     assert [(at, len(checks)) for at, checks in world.authorizer.asked] == [(0, 1), (10, 1), (12, 1), (22, 1)]
     assert first.frames() == []
+
+
+@on_test_clock
+async def test_thousands_of_clients_are_asked_about_as_fast_as_the_authorizer_answers() -> None:
+    world = World(Authorizer("http", ttl=10))
+    clients = [await world.client({"queue": "http", "jobId": str(number)}) for number in range(1000)]
+    await world.ask_again(11)
+    assert world.authorizer.times == [0] * 1000 + [10] * 1000
+    assert not any(client.frames() for client in clients)
+
+
+@on_test_clock
+async def test_at_most_8_clients_are_asked_about_at_the_same_time() -> None:
+    world = World(Authorizer("http", ttl=10))
+    for number in range(20):
+        await world.client({"queue": "http", "jobId": str(number)})
+    world.authorizer.held = anyio.Event()
+    await world.ask_again(20)
+    assert len(world.authorizer.asked) == 20 + AT_ONCE

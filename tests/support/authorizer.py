@@ -73,7 +73,7 @@ class Authorizer(HttpServer):
 
     def _answer(self, asked: Asked) -> Reply | bytes:
         checks = json.loads(asked.body)["checks"]
-        assert self.open.wait(30)
+        assert self.open.wait(300)
         if self.reply is not None:
             return self.reply
         answers: list[dict[str, Any]] = [{"allow": self._allows(**each)} for each in checks]
@@ -109,7 +109,7 @@ def scope_authorizer() -> HttpServer:
 @asynccontextmanager
 async def asking_bridge(redis_url: str, authorizer: Authorizer, **settings: Any) -> AsyncIterator[Live]:
     """A bridge that asks the authorizer, of the queues `http` and `sparql`, and waits long for its answers."""
-    usual = {"queues": ("http", "sparql"), "authorize_url": authorizer.url, "authorize_seconds": 30}
+    usual = {"queues": ("http", "sparql"), "authorize_url": authorizer.url, "authorize_seconds": 300}
     async with live_bridge(redis_url, **{**usual, **settings}) as live:
         yield live
 

@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import trio
 import trio.testing
 
@@ -72,20 +73,28 @@ class Authorizer:
         return [at for at, _ in self.asked]
 
 
-async def _scanned() -> None:
-    pass
-
-
 class World:
-    """A gate, a hub with the queues `http` and `analyzer`, and what asks again about its clients."""
+    """A gate, a hub with the queues `http` and `analyzer`, and what asks again about its clients.
+
+    Attributes:
+        unknown: Queues that are found when somebody waits for the scan.
+        doubted: The queues whose outcomes a client may have missed.
+    """
 
     def __init__(self, authorizer: Authorizer) -> None:
         authorizer.begin()
         self.authorizer = authorizer
         self.hub = Bridge()
-        self.gate = Gate(authorizer, self.hub.queues, _scanned)
+        self.gate = Gate(authorizer, self.hub.queues, self._scanned)
         self.clients: list[Client] = []
         self.doubted: list[str] = []
+        self.unknown: list[str] = []
+
+    async def _scanned(self) -> None:
+        """Find the queues that are not known yet."""
+        await anyio.lowlevel.checkpoint()
+        while self.unknown:
+            self.hub.open(self.unknown.pop())
 
     def rights(self, token: bytes = b"ann") -> Identity:
         return self.gate.of(replace(ANN, token_hash=token), token.decode())

@@ -116,13 +116,14 @@ class AskedRights:
     Attributes:
         due: The time at which the authorizer is to be asked again about subscriptions of the client.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
+        in_use: Whether requests that were judged are still to be served. Meanwhile no answer may be dropped.
         labels: The labels of all queues; a live view.
         subject: Of whom the authorizer is asked.
         told: What the authorizer said of the token last.
         verdicts: The answers so far.
     """
 
-    __slots__ = ("_changed", "_judge", "_known", "due", "labels", "subject", "told", "verdicts")
+    __slots__ = ("_changed", "_judge", "_known", "due", "in_use", "labels", "subject", "told", "verdicts")
     entries = ()
 
     def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, told: Told) -> None:
@@ -131,6 +132,7 @@ class AskedRights:
         self.told = told
         self.verdicts: dict[Check, Verdict] = {}
         self.due = inf
+        self.in_use = False
         self._judge = judge
         self._known: set[str | None] = set()
         self._changed = False

@@ -6,10 +6,12 @@ A failure of the authorizer is no answer: it is asked again for 25 s. Then what 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from jobws.access.asked import AskedSight
 from jobws.access.scope import Action
@@ -58,6 +60,9 @@ class Reasking:
         self._doubt = doubt
         self._tasks = tasks
         self._asking: set[AnyHubClient] = set()
+        # The clients that are due, those that are due for longest first. Up to AT_ONCE workers take them from here.
+        self._due: deque[AnyHubClient] = deque()
+        self._workers = 0
         # When a client is asked about again, after the authorizer failed.
         self._retry_at: dict[AnyHubClient, float] = {}
 
@@ -78,14 +83,30 @@ class Reasking:
             for rights in clients.values():
                 rights.due = min(rights.due, now)
         self._retry_at = {client: at for client, at in self._retry_at.items() if client in clients}
-        due = [client for client, rights in clients.items() if rights.due <= now and client not in self._asking]
+        due = [client for client, rights in clients.items() if rights.due <= now and not rights.in_use]
+        self._due.clear()
         for client in sorted(due, key=lambda client: clients[client].due):
             rights = clients[client]
             if now - rights.due >= GRACE_SECONDS:
                 self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
-            elif len(self._asking) < AT_ONCE and self._retry_at.get(client, now) <= now:
-                self._asking.add(client)
-                self._tasks.spawn(self._ask, client, rights)
+            elif self._retry_at.get(client, now) <= now:
+                self._due.append(client)
+        for _ in range(self._workers, min(AT_ONCE, self._workers + len(self._due))):
+            self._workers += 1
+            self._tasks.spawn(self._work)
+
+    async def _work(self) -> None:
+        """Ask about the clients that are due, one after the other, until there are no more."""
+        try:
+            while self._due:
+                client = self._due.popleft()
+                rights = asked_rights(client)
+                if rights is not None and client not in self._asking:
+                    self._asking.add(client)
+                    await self._ask(client, rights)
+                await anyio.lowlevel.checkpoint()  # there may be nothing to ask about
+        finally:
+            self._workers -= 1
 
     async def _ask(self, client: AnyHubClient, rights: AskedRights) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,12 @@ import anyio
 import pytest
 import trio
 
+from jobws.access.asked import AskedRights, AskedSight, Check
+from jobws.access.carrier import Carried, Carrier
+from jobws.access.identity import allows
+from jobws.access.scope import Action
+from jobws.server.judging import judge
+from jobws.server.websocket.asked_client import asked_rights, judge_message
 from tests.support import eventually
 from tests.support.access_table import make_jobs
 from tests.support.authorizer import (
@@ -24,6 +31,8 @@ from tests.support.authorizer import (
     reads,
 )
 from tests.support.client import raw_client
+from tests.support.gate import Authorizer as FakeAuthorizer
+from tests.support.gate import World, on_test_clock
 from tests.support.http import ask
 from tests.support.tokens import seconds_left
 from tests.support.waiting import finish
@@ -31,6 +40,7 @@ from tests.support.waiting import finish
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jobws.access.identity import Identity
     from tests.support.redis import Redis
 
 
@@ -55,7 +65,8 @@ async def test_the_messages_of_a_client_keep_their_order(jobs: Redis, authorizer
     ):
         authorizer.open.clear()
         asked = (
-            *(("subscribe-job", {**JOB, "events": ["none"]}), ("ping", None), ("subscribe-job", ["1", "2"])),
+            *(("subscribe-job", {**JOB, "events": ["none"]}), ("ping", None)),
+            ("subscribe-job", {"jobs": ["1", "2"], "events": ["none"]}),
             *(("unsubscribe-job", JOB), ("ping", None), ("subscribe-job", "2")),
         )
         for ref, (event, data) in enumerate(asked):
@@ -70,6 +81,25 @@ async def test_the_messages_of_a_client_keep_their_order(jobs: Redis, authorizer
     assert [each["error"] for each in frames[2]["results"][1:]] == [FORBIDDEN]
     assert frames[3]["left"] is True
     assert frames[5]["code"] == "forbidden"
+
+
+@on_test_clock
+async def test_a_message_is_judged_again_if_a_new_token_came_meanwhile() -> None:
+    world = World(FakeAuthorizer("http"))
+    client = await world.client()
+    bob = world.rights(b"bob").rights
+    assert isinstance(bob, AskedRights)
+    world.authorizer.held = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        message = json.dumps({"event": "subscribe-job", "data": JOB})
+        tasks.start_soon(judge_message, client.hub_client, message)
+        await anyio.wait_all_tasks_blocked()
+        client.hub_client.session.sight = AskedSight(bob)
+        world.authorizer.held.set()
+    assert [each for _, checks in world.authorizer.asked for each in checks] == [
+        Check(Action.READ_JOB, "http", "1")
+    ] * 2
+    assert bob.include(Action.READ_JOB, "http", "1")
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -88,6 +118,42 @@ async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing(
         async with raw_client(live.url, headers=HEADERS) as another:
             assert await answers(another, ("subscribe-job", {**JOB, "jobId": "2"})) == [(0, "ack")]
         await eventually(lambda: not live.bridge.fanout.rooms)
+
+
+async def test_a_client_that_was_cut_off_while_it_is_asked_is_not_served(redis: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed = None
+    async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+        (hub_client,) = live.bridge.clients.connected
+        authorizer.open.clear()
+        await client.send("subscribe-job", JOB)
+        await eventually(lambda: len(authorizer.asked) == 2)
+        connected: Any = hub_client.outbox.wake
+        connected.__self__._direct.cut()
+        authorizer.open.set()
+        async with raw_client(live.url, headers=HEADERS) as another:
+            assert await answers(another, ("ping", None)) == [(0, "pong")]
+        assert not live.bridge.fanout.rooms
+        assert not hub_client.keys
+
+
+async def test_the_answers_of_a_request_are_kept_until_it_was_served(redis: Redis, authorizer: Authorizer) -> None:
+    def look(identity: Identity) -> bool:
+        return allows(identity, Action.READ_JOB, "http", "1")
+
+    authorizer.allowed, authorizer.ttl = None, 0.1
+    async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as other:
+        await answers(other, ("subscribe-job", JOB))
+        identity = await live.bridge.authentication.identify(Carried(Carrier.HEADER, "ann"))
+        identity = await judge(identity, look)
+        with live.bridge.service.client(None, identity, None) as client:
+            rights = asked_rights(client.hub_client)
+            assert rights is not None
+            asked = len(authorizer.asked)
+            await eventually(lambda: len(authorizer.asked) > asked + 2)  # about the other client
+            assert rights.verdicts
+            client.asked()
+            await eventually(lambda: not rights.verdicts)
+        assert look(identity)
 
 
 async def test_the_17th_question_at_the_same_time_is_unavailable(jobs: Redis, authorizer: Authorizer) -> None:

@@ -84,11 +84,15 @@ class EventStream(Response):
                 tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._send(send, self._begin)
-                tasks.start_soon(self._conversation.ask, client)
+                tasks.start_soon(self._ask, client)
                 tasks.start_soon(self._service.close_with_token, self._identity, client)
                 await self._send_events(client, send)
                 await send({"type": "http.response.body", "body": b""})
                 tasks.cancel_scope.cancel()
+
+    async def _ask(self, client: InProcessClient) -> None:
+        await self._conversation.ask(client)
+        client.asked()
 
     async def _send_events(self, client: InProcessClient, send: Send) -> None:
         """Send what `step` returns until the conversation is over."""

@@ -72,6 +72,7 @@ async def first_outcome(
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
             tasks.start_soon(service.close_with_token, identity, client)
             client.subscribe(item)
+            client.asked()
             found = await _first(client)
             tasks.cancel_scope.cancel()
     if isinstance(found, RequestError):

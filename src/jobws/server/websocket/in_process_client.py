@@ -50,10 +50,13 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
     ) -> None:
         self._woken = anyio.Event()
         self._on_overflow = on_overflow
-        rights = identity.rights
-        # The request goes on to be served with the answers that it was judged by.
-        own = replace(identity, rights=rights.copy()) if isinstance(rights, AskedRights) else identity
-        self._sight = sight_of(own)
+        self._rights: AskedRights | None = None
+        if isinstance(identity.rights, AskedRights):
+            # A copy, since the HTTP request itself goes on to be served with the answers that it was judged by.
+            self._rights = identity.rights.copy()
+            self._rights.in_use = True
+            identity = replace(identity, rights=self._rights)
+        self._sight = sight_of(identity)
         super().__init__(clients, self._sight, self._wake)
 
     def __enter__(self) -> Self:
@@ -70,6 +73,12 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
     def subscribe(self, data: dict[str, Any]) -> None:
         """Take the request `subscribe-job` with `data`. The answer comes as a frame, as for other clients."""
         self.serve(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
+
+    def asked(self) -> None:
+        """Note that all requests were passed on. From now on, an authorizer may be asked about them again."""
+        if self._rights is not None:
+            self._rights.in_use = False
+            self._rights.due = max(self._rights.due, anyio.current_time())
 
     def ping(self) -> None:
         """Have a `pong` appended to the outbox, with the positions that all frames before it have reached."""
