@@ -34,7 +34,7 @@ class Taken:
 
 
 class Watch:
-    """A subscription, over many connections.
+    """A subscription, over many connections. It is to a job, or (`job_id` None) to a whole queue.
 
     Attributes:
         after: The positions by queue that the client keeps; None if the subscription was never acknowledged.
@@ -44,7 +44,7 @@ class Watch:
     """
 
     def __init__(
-        self, redis: Redis, queue: str | None, job_id: str, events: Collection[str], *, until_end: bool
+        self, redis: Redis, queue: str | None, job_id: str | None, events: Collection[str], *, until_end: bool
     ) -> None:
         self.redis = redis
         self.queue = queue
@@ -68,7 +68,7 @@ class Watch:
         self.before: dict[str, str] = {}
 
     def concerns(self, event: Written) -> bool:
-        return event.job_id == self.job_id and self.queue in (None, event.queue)
+        return self.job_id in (None, event.job_id) and self.queue in (None, event.queue)
 
     def chooses(self, name: str) -> bool:
         return "*" in self.events or name in self.events
@@ -108,8 +108,11 @@ class Watch:
             if result.get("ambiguous"):
                 self.ambiguous_at = self.redis.moment
         if result.get("gap"):
+            assert self.redis.has_lost, "nothing was lost"
             for queue in self.redis.queues if self.queue is None else (self.queue,):
                 self.gap(queue, at)
+                if self.job_id is None and self.after[queue] == START:
+                    self.breaks[queue] = self.breaks.get(queue, 0) + 1
         if result.get("unknown"):
             if self.known:
                 self.told_gone.update(self.redis.queues)
@@ -140,10 +143,10 @@ class Watch:
         name, data, text = frame["event"], frame["data"], frame.get("id")
         queue = data["queue"]
         assert self.acked, "a frame before the ack"
-        assert data["jobId"] == self.job_id
+        assert self.job_id in (None, data["jobId"])
         assert self.queue in (None, queue)
         assert self.chooses(name), f"{name} was not chosen"
-        assert name not in OUTCOMES or text is not None, "an outcome has a position"
+        assert name not in OUTCOMES or text is not None or self.job_id is None, "an outcome has a position"
         number = int(data.get("n") or data.get("returnvalue") or data.get("failedReason") or 0)
         previous = (self.after or {}).get(queue, START)
         if number:
@@ -173,14 +176,19 @@ class Watch:
 
     def note(self, number: int, name: str, text: str | None, previous: str, at: int) -> None:
         event = self.redis.written[number]
-        assert (event.name, event.job_id) == (name, self.job_id)
+        assert event.name == name
+        assert self.concerns(event)
         known = self.taken.get(number)
         gaps = self.gaps.get(event.queue, 0)
         if known is not None:
             from_hash = text is not None and "~" in text
             broken = self.breaks.get(event.queue, 0) > known.breaks
             after_gap = gaps > max(known.hashed, 0) if from_hash else gaps > known.gaps
-            lost = name in OUTCOMES and (after_gap or (from_hash and not self.redis.has(number)))
+            lost = (
+                self.job_id is not None
+                and name in OUTCOMES
+                and (after_gap or (from_hash and not self.redis.has(number)))
+            )
             assert not known.positioned or broken or (lost and not self.until_end), f"twice: {event}"
             assert not (from_hash and previous.endswith(f"~{text.partition('~')[2]}")), f"again: {event}"  # type: ignore[union-attr]
         hashed = gaps if text is not None and "~" in text else known.hashed if known is not None else -1
@@ -220,13 +228,20 @@ class Client:
 
         `common` means that keys with the same value in all items are given once for the list.
         """
+        of_queues = [watch for watch in watches if watch.job_id is None]
+        if of_queues and len(of_queues) < len(watches):
+            self.subscribe(of_queues, many=many, common=common)
+            watches = [watch for watch in watches if watch.job_id is not None]
+        what = "queue" if watches[0].job_id is None else "job"
         items, subs = [], []
         for watch in watches:
             self.count += 1
             self.subs[self.count] = watch
             watch.sub = self.count
             watch.last.clear()
-            item: dict[str, object] = {"sub": self.count, "jobId": watch.job_id, "events": sorted(watch.events)}
+            item: dict[str, object] = {"sub": self.count, "events": sorted(watch.events)}
+            if watch.job_id is not None:
+                item["jobId"] = watch.job_id
             if watch.queue is not None:
                 item["queue"] = watch.queue
             if watch.until_end:
@@ -240,16 +255,17 @@ class Client:
         data: object = items if many else items[0]
         if common and many and all("queue" in item for item in items) and len({item["queue"] for item in items}) == 1:
             data = {
-                "jobs": [{k: v for k, v in item.items() if k != "queue"} for item in items],
+                f"{what}s": [{k: v for k, v in item.items() if k != "queue"} for item in items],
                 "queue": items[0]["queue"],
             }
-        self.bridge.receive(self.hub_client, {"event": "subscribe-job", "data": data, "ref": self.count})
+        self.bridge.receive(self.hub_client, {"event": f"subscribe-{what}", "data": data, "ref": self.count})
 
     def leave(self, watch: Watch) -> None:
         """Unsubscribe, and forget the frames that are under way for this subscription."""
         self.subs.pop(watch.sub, None)
         data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
-        self.bridge.receive(self.hub_client, {"event": "unsubscribe-job", "data": data})
+        what = "queue" if watch.job_id is None else "job"
+        self.bridge.receive(self.hub_client, {"event": f"unsubscribe-{what}", "data": data})
         watch.acked = False
 
     def ping(self) -> None:
@@ -269,7 +285,7 @@ class Client:
         data = frame["data"]
         Watch.missed_here, Watch.unordered_here = self.bridge.missed, self.bridge.unordered
         match frame["event"]:
-            case "ack" if data["request"] == "subscribe-job":
+            case "ack" if data["request"].startswith("subscribe-"):
                 subs = self.refs.pop(frame["ref"])
                 results = data.get("results", [data])
                 assert len(results) == len(subs)

@@ -90,6 +90,7 @@ class Redis:
         self.undone: set[int] = set()
         self.restored_at = -1
         self.backup: tuple[object, ...] | None = None
+        self.has_lost = False
         self.on_loss: list[Callable[[str, str, set[int]], None]] = []
 
     def write(self) -> None:
@@ -193,6 +194,7 @@ class Redis:
             self._lose(queue, "ahead", [entry for entry in old[queue] if entry[0] not in kept])
 
     def _lose(self, queue: str, reason: str, gone: Iterable[Entry]) -> None:
+        self.has_lost = True
         numbers = {int(entry[1][5]) for entry in gone}
         for tell in self.on_loss:
             tell(queue, reason, numbers)

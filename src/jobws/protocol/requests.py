@@ -63,9 +63,11 @@ def parse_request(
             keys, many = parser.each(data, lambda value: parser.to_unsubscribe(_job(value)))
             return Unsubscribe(event, keys, many, ref)
         case "subscribe-queue":
-            return Subscribe(event, (parser.queue_subscription(data),), many=False, ref=ref)
+            items, many = parser.each(data, parser.queue_subscription, "queues", "queue")
+            return Subscribe(event, items, many, ref)
         case "unsubscribe-queue":
-            return Unsubscribe(event, (parser.to_unsubscribe(_whole_queue(data)),), many=False, ref=ref)
+            keys, many = parser.each(data, lambda value: parser.to_unsubscribe(_whole_queue(value)), "queues", "queue")
+            return Unsubscribe(event, keys, many, ref)
         case "ping":
             return Ping(ref)
         case _:
@@ -121,12 +123,16 @@ class _Parser:
         # The common `after` of a list is parsed once, since it may name thousands of queues.
         self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
 
-    def each(self, data: object, parse: Callable[[object], Item]) -> tuple[tuple[Item | ItemError, ...], bool]:
+    def each(
+        self, data: object, parse: Callable[[object], Item], several: str = "jobs", one: str = "jobId"
+    ) -> tuple[tuple[Item | ItemError, ...], bool]:
         """Return the items of `data`, and whether they came as a list.
+
+        `several` is the key of the list if `data` is an object, and `one` the key of what an item is about.
 
         An error in an item of a list becomes an ItemError. If `data` is one item and no list, its error is raised.
         """
-        values = _items_of(data)
+        values = _items_of(data, several, one)
         if values is None:
             return (parse(data),), False
         if len(values) > self._max_items:
@@ -193,11 +199,11 @@ class _Parser:
     def queue_subscription(self, data: object) -> SubscriptionRequest:
         key = _whole_queue(data)
         item = data if isinstance(data, dict) else {}
-        request = SubscriptionRequest(key, parse_events(item), stats=QUEUE_STATS in (item.get("events") or ()))
+        events, stats = parse_events(item), QUEUE_STATS in (item.get("events") or ())
+        request = SubscriptionRequest(key, events, stats=stats)
         self._named(key, may_subscribe(self._sight, request))
-        if item.get("after") is not None:
-            raise RequestError("bad-after", "`subscribe-queue` takes no `after`: it begins with what happens now")
-        return request
+        after, _ = self.after(item.get("after"), key.queue)
+        return SubscriptionRequest(key, events, after=after, stats=stats)
 
 
 def _job(value: object) -> SubscriptionKey:
@@ -215,19 +221,22 @@ def _whole_queue(data: object) -> SubscriptionKey:
     return SubscriptionKey(parse_label(data.get("queue")), None, parse_sub(data))
 
 
-def _items_of(data: object) -> list[object] | None:
-    """Return `data` if it is a list, or its list `jobs`, each item with the `_COMMON_KEYS` of `data`. Else None."""
+def _items_of(data: object, several: str, one: str) -> list[object] | None:
+    """Return `data` if it is a list, or its list `several`, each item with the `_COMMON_KEYS` of `data`. Else None.
+
+    An item that is no object becomes one with the key `one`.
+    """
     if isinstance(data, list):
         return data
-    if not isinstance(data, dict) or "jobs" not in data:
+    if not isinstance(data, dict) or several not in data:
         return None
-    jobs = data["jobs"]
-    if not isinstance(jobs, list):
-        raise RequestError("bad-data", f"`jobs` must be a list, not {type_name(jobs)}")
+    items = data[several]
+    if not isinstance(items, list):
+        raise RequestError("bad-data", f"`{several}` must be a list, not {type_name(items)}")
     common = {key: data[key] for key in _COMMON_KEYS if key in data}
     if "after" in common:
         common["after"] = _without_suffix(common["after"])
-    return [{**common, **(job if isinstance(job, dict) else {"jobId": job})} for job in jobs]
+    return [{**common, **(item if isinstance(item, dict) else {one: item})} for item in items]
 
 
 def _without_suffix(after: object) -> object:

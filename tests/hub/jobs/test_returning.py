@@ -124,6 +124,9 @@ class Model:
         for _ in range(1 + self.choose(3) // 2):
             queue = (*self.redis.queues, None)[self.choose(len(self.redis.queues) + 1)]
             events = CHOICES[self.choose(len(CHOICES))]
+            if queue is not None and not self.choose(3):
+                watches.append(Watch(self.redis, queue, None, events, until_end=False))
+                continue
             watches.append(Watch(self.redis, queue, JOBS[self.choose(len(JOBS))], events, until_end=not self.choose(3)))
         if len(client.subs) < 8:
             client.watches += watches
@@ -207,6 +210,8 @@ class Model:
     def check_watch(self, watch: Watch, bridge: Bridge) -> None:
         assert watch.acked, "never answered"
         assert not watch.due, f"missing: {list(watch.due.values())}"
+        if watch.job_id is None:
+            return
         for queue in self.redis.queues if watch.queue is None else (watch.queue,):
             job: Job = queue, watch.job_id
             found = self.redis.hashes.get(job)

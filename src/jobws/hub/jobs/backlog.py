@@ -54,6 +54,7 @@ class Backlog:
             else:
                 if owed:
                     break
+                first.open()
                 events.append((first, first.index))
                 first.index += 1
                 if first.index == len(first):

@@ -16,8 +16,9 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
+from jobws.hub.jobs.queue_replay import QueueReplay
 from jobws.hub.jobs.subscription import ALIVE, DOUBTED, JobEnded, now_in
-from jobws.protocol.identifiers import START, before, is_after, lower, position
+from jobws.protocol.identifiers import START, before, is_after, later, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if room.queue is not None and not query.knows(room.queue):
         return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
-        queue = str(room.queue)
-        return Beginning(Result(after={queue: now_in(queue, fanout)}))
+        return _begin_queue(subscription, str(room.queue), query, fanout)
     wanted = subscription.after
     ahead = query.ahead(room.queue, wanted)
     if ahead:
@@ -125,6 +125,27 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Beginning:
             after={queue: START},
         )
     )
+
+
+def _begin_queue(subscription: Subscription, queue: str, query: Query, fanout: Fanout) -> Beginning:
+    """Return what a subscription to a whole queue begins with: all past events after the client's position."""
+    wanted = subscription.after
+    gap = query.may_miss(queue, wanted) or UNSET
+    ahead = query.ahead(queue, wanted)
+    if ahead:
+        subscription.ahead = {queue: ahead[queue].encode()}
+        return Beginning(Result(after=ahead, gap=gap))
+    history = fanout.history.of(queue)
+    newest = history.newest
+    start = wanted.get(queue)
+    if start is not None and fanout.is_foreign(queue, start, query.end(queue)):
+        start = START
+    if start is None or newest is None or position(newest.stream_id) <= position(start):
+        return Beginning(Result(after={queue: now_in(queue, fanout)}, gap=gap))
+    # The ack tells of events that are forgotten already.
+    replay = QueueReplay(subscription, queue, history, newest, later(start, history.floor or START))
+    replay.is_last = True
+    return Beginning(Result(after={queue: start}, gap=gap), [replay])
 
 
 class _QueueBeginning:

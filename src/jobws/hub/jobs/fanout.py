@@ -118,13 +118,14 @@ class Fanout(PublishedStreams):
 
         `tail` is the end of the frame, which the method `tail` returns. `at` is the position of the event. The frame
         has no position if `at` is None. Events other than outcomes have no position either while an outcome in this
-        queue is owed or may be missing. The caller flushes the outbox.
+        queue is owed or may be missing; no outcome is owed to a whole queue. The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
-        has_position = kind.is_outcome or not (is_owed or queue in self.without_position)
-        sub = subscription.request.key.sub
+        key = subscription.request.key
+        is_unknown = key.job_id is not None and queue in self.without_position
+        has_position = kind.is_outcome or not (is_owed or is_unknown)
         subscription.client.outbox.append(
-            job_frame(kind.name.json, tail, position=at if has_position else None, sub=sub, replayed=replayed)
+            job_frame(kind.name.json, tail, position=at if has_position else None, sub=key.sub, replayed=replayed)
         )
         if kind.is_outcome and subscription.request.until_end:
             subscription.client.end(subscription)
@@ -201,12 +202,8 @@ class _Batch:
             self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
         recipients: list[Subscription] = []
         if self._whole_queue:
-            event = kind.name.text
-            recipients += [
-                each
-                for each in self._whole_queue
-                if (each.request.events is None or event in each.request.events) and (job_id or each.sight is None)
-            ]
+            queue, event = self._queue, kind.name.text
+            recipients += [each for each in self._whole_queue if each.wants(queue, event, job_id, stream_id)]
         if anywhere is not None:
             self._add_from_job_room(recipients, anywhere, stream_id, kind)
         if named is not None:

@@ -80,6 +80,9 @@ class Replay:
     def __len__(self) -> int:
         return len(self.stream_ids)
 
+    def open(self) -> None:
+        """Find the events, if this was not done before. Call this before anything else is asked."""
+
 
 class Owed(NamedTuple):
     """A subscription that must still get its job's outcome in a queue.

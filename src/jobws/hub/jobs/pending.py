@@ -23,6 +23,10 @@ UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left befor
 UNAVAILABLE: Final = ItemError("unavailable", "Redis does not answer; subscribe again later")
 
 
+REPLAY_SIZE: Final = 50
+"""How much reading back a whole queue adds to `PendingSubscription.size`: the history of 10,000 events is searched."""
+
+
 class PendingSubscription:
     """A request to subscribe that waits until its jobs were looked up in Redis.
 
@@ -45,9 +49,14 @@ class PendingSubscription:
 
     @property
     def size(self) -> int:
-        """How much work the request is: the number of subscriptions, plus SEARCH_SIZE if it names an unknown queue."""
+        """How much work the request is.
+
+        This is the number of subscriptions, REPLAY_SIZE more for each whole queue that is read back, and SEARCH_SIZE
+        more if the request names an unknown queue.
+        """
+        replays = sum(each.request.key.job_id is None and each.request.after is not None for each in self.present)
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
-        return len(self.subscriptions) + (SEARCH_SIZE if unknown else 0)
+        return len(self.subscriptions) + REPLAY_SIZE * replays + (SEARCH_SIZE if unknown else 0)
 
     def limit(self, sight: Sight) -> None:
         """Replace by FORBIDDEN each subscription, ended or not, that the client's new rights `sight` do not allow."""

@@ -153,7 +153,7 @@ class PublishedStreams(ABC):
         """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)
-        for subscription in list(self.rooms.seen(queue)):
+        for subscription in [*self.rooms.seen(queue), *self.rooms.whole_queue(queue)]:
             state = subscription.job_states.get(queue)
             if isinstance(state, JobEnded) and (reason != "trimmed" or position(state.up_to) <= limit):
                 subscription.job_states[queue] = DOUBTED

@@ -82,8 +82,7 @@ class Query:
         self._unread: set[str] = set()
         # What was found of the jobs of subscriptions without a queue: by job id, then by queue.
         self._found: dict[str, dict[str, JobSnapshot | ItemError]] = {}
-        # Caches for the mappings of positions that clients send, by `id(mapping)`, each with the mapping, so that it
-        # lives on. `_holed`: whether events after the positions may be gone. `_ahead`: the result of `ahead`.
+        # Caches of `may_miss` and `ahead`, by the `id` of a client's positions, with these, so that they live on.
         self._holed: dict[int, tuple[Mapping[str, str], bool]] = {}
         self._ahead: dict[int, tuple[Mapping[str, str], Cursor]] = {}
 
@@ -93,7 +92,8 @@ class Query:
             if room.queue not in self._labels:
                 self.unknown.append(room.queue)
             else:
-                self._name(room.queue, room.job_id)
+                # No job has the empty id, but its look-up also tells how far the stream reaches.
+                self._name(room.queue, "" if room.job_id is None and subscription.after else room.job_id)
             return
         job_id = room.job_id or ""
         self._sought[job_id] = None

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life, field, kind_of
 from jobws.hub.jobs.missed import FINISHED, NEVER, finished_text, misses
+from jobws.hub.jobs.queue_replay import QueueReplay
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import named
@@ -39,9 +40,20 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         index: The index of the event in the replay.
         entry: The stream's entry with the id of the event. None means that there is none.
     """
-    subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
+    subscription = of.subscription
     if subscription.ended:
         return
+    if isinstance(of, QueueReplay):
+        of.deliver(fanout, index, entry)
+    else:
+        _replay_of_job(fanout, of, index, entry)
+    if of.is_last and index + 1 == len(of):
+        fanout.go_live(subscription)
+    subscription.client.outbox.flush()
+
+
+def _replay_of_job(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
+    subscription, queue, stream_id, kind = of.subscription, of.queue, of.stream_ids[index], of.kinds[index]
     key = subscription.request.key
     job_id = key.job_id or ""
     client = subscription.client
@@ -56,9 +68,6 @@ def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
         if subscription.job_states.get(queue) == JobEnded(stream_id):
             subscription.job_states[queue] = ALIVE
             client.owe(subscription, queue)
-    if of.is_last and index + 1 == len(of):
-        fanout.go_live(subscription)
-    client.outbox.flush()
 
 
 def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:

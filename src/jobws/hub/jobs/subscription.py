@@ -139,6 +139,19 @@ class Subscription:
             return key.queue == queue
         return self.sight is None or self.sight.may_read(queue, key.job_id)
 
+    def gets(self, queue: str, job_id: bytes | None) -> bool:
+        """Whether a subscription to a whole queue gets an event of this job, or (empty, None) of the queue itself."""
+        return self.gets_events_of(queue) and (bool(job_id) or self.sight is None)
+
+    def wants(self, queue: str, event: str, job_id: bytes | None, stream_id: bytes) -> bool:
+        """Whether a subscription to a whole queue is to be sent an event with this name that happens now."""
+        events = self.request.events
+        return (
+            (events is None or event in events)
+            and (self.sight is None or self.gets(queue, job_id))
+            and not (self.ahead is not None and self.is_ahead_of(queue, stream_id))
+        )
+
     def among(self, labels: Collection[str]) -> Collection[str]:
         """Return the queues among `labels` whose events the subscription gets. It must name no queue.
 
