@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from jobws.access.asked import AskedRights, AskedSight, Check, Rehearsal, Subject, Told, Verdict
+from jobws.access.asked import MAX_CHECKS, AskedRights, AskedSight, Check, Rehearsal, Subject, Told, Verdict
 from jobws.access.caller import ANYONE, Unauthenticated
 from jobws.access.scope import Action
 from jobws.access.sights import EVERYTHING, NOBODY, sight_of
@@ -106,6 +106,18 @@ def test_a_yes_that_is_taken_back_is_due_immediately() -> None:
     rights.take({READS: NO}, 3)
     assert (rights.due, rights.include(*READS)) == (3, False)
     assert rights.keep({READS: NO})
+
+
+def test_answers_that_nothing_needs_do_not_pile_up() -> None:
+    rights = new_rights()
+    many = {READS._replace(job_id=str(number)): yes() for number in range(MAX_CHECKS)}
+    rights.take(many, 3)
+    assert rights.due == inf
+    rights.take({READS._replace(queue="sparql"): yes()}, 3)
+    assert rights.due == 3
+    rights.keep(many)
+    rights.take({READS._replace(queue="sparql"): yes()}, 4)
+    assert rights.due == inf
 
 
 @pytest.mark.parametrize(

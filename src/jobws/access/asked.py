@@ -123,7 +123,7 @@ class AskedRights:
         verdicts: The answers so far.
     """
 
-    __slots__ = ("_changed", "_judge", "_known", "due", "in_use", "labels", "subject", "told", "verdicts")
+    __slots__ = ("_changed", "_judge", "_known", "_most", "due", "in_use", "labels", "subject", "told", "verdicts")
     entries = ()
 
     def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, told: Told) -> None:
@@ -136,6 +136,8 @@ class AskedRights:
         self._judge = judge
         self._known: set[str | None] = set()
         self._changed = False
+        # With more answers than this, those that no subscription needs are to be dropped.
+        self._most = MAX_CHECKS
 
     def __repr__(self) -> str:
         return f"<AskedRights: {len(self.verdicts)} answers>"
@@ -166,13 +168,18 @@ class AskedRights:
         return label in self._known
 
     def take(self, verdicts: Mapping[Check, Verdict], now: float) -> None:
-        """Take further answers. If one of them takes back a yes, the client's subscriptions are due at `now`."""
+        """Take further answers.
+
+        The client's subscriptions are due at `now` if one of the answers takes back a yes, or if there are many.
+        """
         for check, verdict in verdicts.items():
             before = self.verdicts.get(check)
             if before is not None and before.allow and not verdict.allow:
                 self._changed, self.due = True, min(self.due, now)
             self._note(check, verdict)
         self.verdicts.update(verdicts)
+        if len(self.verdicts) > self._most:
+            self.due = min(self.due, now)
 
     def keep(self, verdicts: Mapping[Check, Verdict]) -> bool:
         """Replace the answers by those that the client's subscriptions need.
@@ -181,6 +188,7 @@ class AskedRights:
         """
         changed = self._changed or any(self.include(*check) != each.allow for check, each in verdicts.items())
         self.verdicts, self.due, self._known, self._changed = dict(verdicts), inf, set(), False
+        self._most = max(MAX_CHECKS, 2 * len(verdicts))
         for check, verdict in verdicts.items():
             self._note(check, verdict)
         return changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -58,8 +58,8 @@ class Gate:
         self._asking = 0
         self._is_failing = False
         # In the order in which the answers came.
-        self._verdicts: dict[_Key, Verdict] = {}
-        self._told: dict[bytes, Told] = {}
+        self._verdicts: OrderedDict[_Key, Verdict] = OrderedDict()
+        self._told: OrderedDict[bytes, Told] = OrderedDict()
 
     def of(self, identity: Identity, token: str | None) -> Identity:
         """Return the identity of a verified client, with rights that the authorizer decides."""
@@ -188,9 +188,9 @@ _AnyKey = TypeVar("_AnyKey", bytes, _Key)
 _Value = TypeVar("_Value")
 
 
-def _put(cache: dict[_AnyKey, _Value], key: _AnyKey, value: _Value) -> None:
+def _put(cache: OrderedDict[_AnyKey, _Value], key: _AnyKey, value: _Value) -> None:
     """Add to a cache, or replace, and drop the oldest entry if there are too many."""
     cache.pop(key, None)
     cache[key] = value
     if len(cache) > CACHED:
-        del cache[next(iter(cache))]
+        cache.popitem(last=False)
