@@ -105,6 +105,7 @@ ALLOWED = {
             "access",
             "privacy",
             "tokens",
+            "turn",
             "logs",
             "server.authentication",
             "server.auto_reset_event",

@@ -7,7 +7,8 @@ from math import inf
 
 import pytest
 
-from jobws.access.asked import MAX_CHECKS, AskedRights, AskedSight, Check, Rehearsal, Subject, Told, Verdict
+from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, Told, Verdict
+from jobws.access.asked_sight import AskedSight
 from jobws.access.caller import ANYONE, Unauthenticated
 from jobws.access.scope import Action
 from jobws.access.sights import EVERYTHING, NOBODY, sight_of

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobws.access.caller import ANYONE, Caller, Refused, Unauthenticated
+from jobws.access.caller import ADDRESS, ANYONE, Caller, Refused, Unauthenticated
 from jobws.access.identity import Identity
 from jobws.server.callers import caller_of, without_token
 from jobws.server.intervals import USUAL_INTERVALS
@@ -43,7 +43,7 @@ async def caller(headers: dict[str, str], *, keyed: bool = True, **scope: Any) -
 
 def request(headers: dict[str, str], **scope: Any) -> Scope:
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "method": "GET", "path": "/", "headers": raw, **scope}
+    return {"type": "http", "method": "GET", "path": "/", "headers": raw, ADDRESS: None, **scope}
 
 
 def name(caller: Caller) -> str | None:
@@ -168,6 +168,7 @@ def test_no_headers_raise_an_error(headers: list[tuple[bytes, bytes]], offered: 
         "headers": headers,
         "subprotocols": offered,
         "client": ("10.0.0.1", 1),
+        ADDRESS: None,
     }
     found = asyncio.run(caller_of(scope, KEYS))
     values = b" ".join(value for _, value in headers).decode("latin-1")

@@ -14,8 +14,7 @@ from jobws.access.asked import MAX_CHECKS, Check, Told, Verdict
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action
 from jobws.errors import RequestError
-from jobws.server.authorizer import MAX_ASKS
-from jobws.server.gate import CACHED
+from jobws.server.gate import CACHED, MAX_OF_ONE, MAX_REQUESTS
 from jobws.server.judging import judge
 from tests.support.gate import ANN, Authorizer, World, on_test_clock
 
@@ -86,37 +85,51 @@ async def test_the_oldest_of_10000_answers_is_dropped() -> None:
 
 
 @on_test_clock
-async def test_the_17th_question_at_the_same_time_is_not_asked() -> None:
+async def test_who_holds_a_token_is_known_for_as_long_as_its_answers_count() -> None:
+    world = World(Authorizer("http", ttl=3600))
+    assert await world.may_read()
+    for number in range(CACHED):
+        world.gate._keep(str(number).encode(), {}, Told(None, None), 0)
+    assert await world.may_read()
+    assert len(world.authorizer.asked) == 2
+
+
+@on_test_clock
+async def test_no_client_takes_all_places_and_requests_leave_some_to_subscriptions() -> None:
     world = World(Authorizer("http", ttl=60))
     assert await world.may_read(job_id="kept")
     world.authorizer.held = anyio.Event()
     answers: list[bool] = []
 
-    async def read(job_id: str) -> None:
-        answers.append(await world.may_read(job_id=job_id))
+    async def read(token: bytes, job_id: str) -> None:
+        answers.append(await world.may_read(job_id=job_id, token=token))
 
+    refused: list[tuple[str, str]] = []
     async with anyio.create_task_group() as tasks:
-        for number in range(MAX_ASKS):
-            tasks.start_soon(read, str(number))
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(RequestError) as refused:
-            await world.may_read(job_id="17")
+        for token, count in ((b"ann", MAX_OF_ONE), (b"bob", MAX_REQUESTS - MAX_OF_ONE)):
+            for number in range(count):
+                tasks.start_soon(read, token, str(number))
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(RequestError) as error:
+                await world.may_read(job_id="one more", token=b"ann" if token == b"ann" else b"eve")
+            refused.append((error.value.code, error.value.message))
         assert await world.may_read(job_id="kept")
         world.authorizer.held.set()
-    assert (refused.value.code, refused.value.message) == (
-        "unavailable",
-        "the authorizer is being asked 16 questions already; send the request again",
-    )
-    assert answers == [True] * 16
-    assert await world.may_read(job_id="17")
-    assert world.gate.counts == {"asked": 18, "unavailable": 1}
+    assert refused == [
+        ("unavailable", f"the authorizer is being asked {count} questions already; send the request again")
+        for count in (6, 10)
+    ]
+    assert answers == [True] * MAX_REQUESTS
+    assert await world.may_read(job_id="one more")
+    assert world.gate.counts == {"asked": 12, "unavailable": 2}
+    assert not world.gate._asking
 
 
 @on_test_clock
 async def test_a_request_that_is_cancelled_leaves_its_place() -> None:
     world = World(Authorizer("http"))
     world.authorizer.held = anyio.Event()
-    for _ in range(MAX_ASKS + 1):
+    for _ in range(MAX_REQUESTS + 1):
         with anyio.move_on_after(1):
             await world.may_read()
     world.authorizer.held = None
@@ -171,9 +184,25 @@ async def test_a_request_may_need_10000_answers() -> None:
         await judge(world.rights(), partial(look, MAX_CHECKS + 1))
     assert (refused.value.code, refused.value.message) == (
         "too-many",
-        "the authorizer would be asked 10001 questions; the limit is 10000; name the `queue` of each job",
+        "the authorizer would be asked more than 10000 questions; name the `queue` of each job",
     )
     assert [len(checks) for _, checks in world.authorizer.asked] == [MAX_CHECKS]
+
+
+@on_test_clock
+async def test_a_request_that_needs_too_many_answers_is_not_gone_through_to_its_end() -> None:
+    world = World(Authorizer("http"))
+    gone_through: list[int] = []
+
+    def look(each: Identity) -> None:
+        for number in range(2 * MAX_CHECKS):
+            allows(each, Action.READ_JOB, "http", str(number % 10))
+            gone_through.append(number)
+
+    with pytest.raises(RequestError, match="more than 10000 questions"):
+        await judge(world.rights(), look)
+    assert len(gone_through) == MAX_CHECKS
+    assert not world.authorizer.asked
 
 
 @on_test_clock

@@ -6,6 +6,7 @@ import anyio
 
 from jobws.access.asked import Check
 from jobws.access.scope import Action
+from jobws.server.gate import MAX_REQUESTS
 from jobws.server.reasking import AT_ONCE
 from tests.hub.one_bridge import event
 from tests.support.gate import FORBIDDEN, Authorizer, World, on_test_clock
@@ -163,10 +164,48 @@ async def test_thousands_of_clients_are_asked_about_as_fast_as_the_authorizer_an
 
 
 @on_test_clock
-async def test_at_most_8_clients_are_asked_about_at_the_same_time() -> None:
+async def test_at_most_6_clients_are_asked_about_at_the_same_time() -> None:
     world = World(Authorizer("http", ttl=10))
     for number in range(20):
         await world.client({"queue": "http", "jobId": str(number)})
     world.authorizer.held = anyio.Event()
     await world.ask_again(19.9)
     assert len(world.authorizer.asked) == 20 + AT_ONCE
+
+
+@on_test_clock
+async def test_a_failure_during_a_request_ends_no_live_subscription() -> None:
+    world = World(Authorizer("http", ttl=3600))
+    client = await world.client({"queue": "http", "jobId": "1"})
+    world.gate._verdicts.clear()
+    world.authorizer.fails = True
+    await world.judge(client, {"queue": "http", "jobId": "1"})
+    assert client.ask("subscribe-job", {"queue": "http", "jobId": "1", "sub": "b"}) is None
+
+    async def mend() -> None:
+        await anyio.sleep(20)
+        world.authorizer.fails = False
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mend)
+        await world.ask_again(60)
+    assert [frame["event"] for frame in client.frames()] == ["error"]
+    world.hub.publish("5-0", event("completed"))
+    assert [frame["event"] for frame in client.frames()] == ["completed"]
+
+
+@on_test_clock
+async def test_requests_without_end_do_not_keep_subscriptions_from_being_asked_about() -> None:
+    world = World(Authorizer("http", ttl=10))
+    client = await world.client({"queue": "http", "jobId": "1"})
+    world.authorizer.held_tokens = {str(number) for number in range(MAX_REQUESTS)}
+
+    async def flood(token: str) -> None:
+        await world.may_read(token=token.encode())
+
+    async with anyio.create_task_group() as tasks:
+        for token in world.authorizer.held_tokens:
+            tasks.start_soon(flood, token)
+        await world.ask_again(60)
+        tasks.cancel_scope.cancel()
+    assert client.frames() == []

@@ -15,7 +15,7 @@ from jobws.access.carrier import Carried, Carrier
 from jobws.errors import ConfigurationError, TokenRefusedError, UnknownKeyError
 from jobws.server.intervals import USUAL_INTERVALS, Intervals
 from jobws.server.key_authentication import KeyAuthentication
-from jobws.server.outbound import MAX_BYTES, ExchangeError, exchange
+from jobws.server.outbound import MAX_BYTES
 from jobws.server.settings import Settings
 from tests.support import eventually
 from tests.support.bridge import BridgeProcess, live_bridge
@@ -194,19 +194,6 @@ async def test_a_server_that_is_gone_is_named_in_the_metrics(issuer: Issuer, red
         await eventually(lambda: bool(live.bridge.authentication.problems))
         _, metrics = await ask(live.url + "/metrics", Authorization=f"Bearer {OLD}")
     assert "jobws_key_files_unreadable 1.0" in metrics
-
-
-def test_the_time_of_an_answer_is_limited_as_a_whole() -> None:
-    def slowly() -> Iterator[bytes]:
-        while not over.wait(0.02):
-            yield b" "
-
-    over = threading.Event()
-    with HttpServer(lambda _: Reply(slowly())) as server:
-        with pytest.raises(ExchangeError) as refused:
-            exchange("GET", server.url, 0.3)
-        over.set()
-    assert str(refused.value) == "no answer within 0.3 s"
 
 
 def test_no_server_at_all() -> None:

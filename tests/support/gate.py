@@ -12,7 +12,8 @@ import anyio.lowlevel
 import trio
 import trio.testing
 
-from jobws.access.asked import AskedRights, AskedSight, Check, Told
+from jobws.access.asked import AskedRights, Check, Told
+from jobws.access.asked_sight import AskedSight
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action
 from jobws.server.authorizer import AuthorizerError, Decision, Permission
@@ -42,6 +43,8 @@ class Authorizer:
         fails: Whether it gives no answer at all.
         failing: The job ids about which it gives no answer.
         held: While this event is there, answers wait for it.
+        held_tokens: The tokens for which no answer comes.
+        seconds: How long each answer takes.
         asked: What it was asked, and when.
     """
 
@@ -52,12 +55,18 @@ class Authorizer:
         self.fails = False
         self.failing: set[str] = set()
         self.held: anyio.Event | None = None
+        self.held_tokens: set[str] = set()
+        self.seconds = 0.0
         self.asked: list[tuple[float, Sequence[Check]]] = []
 
-    async def decide(self, _subject: Subject, checks: Sequence[Check]) -> Decision:
+    async def decide(self, subject: Subject, checks: Sequence[Check]) -> Decision:
         self.asked.append((round(anyio.current_time() - self.begun, 1), checks))
         if self.held is not None:
             await self.held.wait()
+        if self.seconds:
+            await anyio.sleep(self.seconds)
+        if subject.token in self.held_tokens:
+            await anyio.sleep_forever()
         if self.fails:
             raise AuthorizerError("it is broken")
         return Decision([self._permission(each) for each in checks], self.told)
@@ -97,7 +106,7 @@ class World:
             self.hub.open(self.unknown.pop())
 
     def rights(self, token: bytes = b"ann") -> Identity:
-        return self.gate.of(replace(ANN, token_hash=token), token.decode())
+        return self.gate.of(replace(ANN, token_hash=token, sub=token.decode()), token.decode())
 
     async def may_read(self, queue: str = "http", job_id: str = "1", token: bytes = b"ann") -> bool:
         """Judge a request to read a job."""

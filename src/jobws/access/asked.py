@@ -7,14 +7,15 @@ served with `AskedRights`. A check without an answer is a no.
 
 from __future__ import annotations
 
-from itertools import islice
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from jobws.access.scope import Action
+from jobws.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from jobws.access.identity import Identity
 
@@ -66,19 +67,26 @@ class Rehearsal:
     Args:
         labels: The labels of all queues; a live view.
         find: Returns the answer to a check that is still valid, or None.
+        most: How many checks may be gone through; `include` raises RequestError (`too-many`) for further ones. None for
+            no limit.
 
     Attributes:
+        count: How many checks were gone through.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
         found: The answers that were needed and found.
         missing: The checks that were needed and have no answer. Each counts as a no.
         seeks: Whether something depends on which queues there are.
     """
 
-    __slots__ = ("_find", "found", "labels", "missing", "seeks")
+    __slots__ = ("_find", "_most", "count", "found", "labels", "missing", "seeks")
     entries = ()
 
-    def __init__(self, labels: Collection[str], find: Callable[[Check], Verdict | None]) -> None:
+    def __init__(
+        self, labels: Collection[str], find: Callable[[Check], Verdict | None], most: int | None = MAX_CHECKS
+    ) -> None:
         self.labels = labels
+        self.count = 0
+        self._most = most
         self.found: dict[Check, Verdict] = {}
         self.missing: dict[Check, None] = {}
         self.seeks = False
@@ -86,6 +94,8 @@ class Rehearsal:
 
     def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
         """Whether a check has a yes as its answer. The check is noted. `allows` explains the arguments."""
+        self.count += 1
+        self.check_count()
         check = Check(action, queue, job_id)
         verdict = self._find(check)
         if verdict is None:
@@ -93,6 +103,12 @@ class Rehearsal:
             return False
         self.found[check] = verdict
         return verdict.allow
+
+    def check_count(self) -> None:
+        """Check that not too many checks were gone through. Raises RequestError (`too-many`)."""
+        if self._most is not None and self.count > self._most:
+            sentence = f"the authorizer would be asked more than {self._most} questions; name the `queue` of each job"
+            raise RequestError("too-many", sentence)
 
     def knows(self, _label: str) -> bool:
         """Return False: a rehearsal needs no positions of other queues."""
@@ -114,7 +130,7 @@ class AskedRights:
         told: What the authorizer said of the token before.
 
     Attributes:
-        due: The time at which the authorizer is to be asked again about subscriptions of the client.
+        due: The time at which to find out what the client's subscriptions need, and to ask about what is over.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
         in_use: Whether requests that were judged are still to be served. Meanwhile no answer may be dropped.
         labels: The labels of all queues; a live view.
@@ -138,6 +154,16 @@ class AskedRights:
         self._changed = False
         # With more answers than this, those that no subscription needs are to be dropped.
         self._most = MAX_CHECKS
+
+    @property
+    def identity(self) -> Identity:
+        """The client, with what the authorizer said of it where its token does not say it.
+
+        Of two expiries, the earlier one counts.
+        """
+        verified, told = self.subject.identity, self.told
+        times = [each for each in (verified.expires_ms, told.expires_ms) if each is not None]
+        return replace(verified, rights=self, sub=verified.sub or told.sub, expires_ms=min(times, default=None))
 
     def __repr__(self) -> str:
         return f"<AskedRights: {len(self.verdicts)} answers>"
@@ -198,77 +224,3 @@ class AskedRights:
             self.due = min(self.due, verdict.again)
             if check.action in (Action.READ_JOB, Action.READ_QUEUE):
                 self._known.add(check.queue)
-
-
-class AskedSight:
-    """What a client may see where an authorizer decides; see `IdentitySight`.
-
-    Args:
-        rights: The answers of the authorizer.
-
-    Attributes:
-        reads_all: False: a right to everything is never assumed, each queue is asked about.
-        rights: The answers of the authorizer.
-    """
-
-    __slots__ = ("rights",)
-    reads_all = False
-
-    def __init__(self, rights: AskedRights | Rehearsal) -> None:
-        self.rights = rights
-
-    @property
-    def line_queues(self) -> frozenset[str]:
-        """The queues whose lines of the log the client may read."""
-        if isinstance(self.rights, Rehearsal):
-            self.rights.seeks = True
-        return frozenset([label for label in self.rights.labels if self.may_read_lines(label)])
-
-    def may_read(self, queue: str, job_id: str | None) -> bool:
-        """Whether the client may read this job of the queue, or every job of the queue if `job_id` is None."""
-        if job_id is None:
-            self.reads_queue(queue)  # a subscription to the queue depends on this, too, so both are asked together
-        return self.rights.include(Action.READ_JOB, queue, job_id)
-
-    def reads_queue(self, queue: str) -> bool:
-        """Whether the client may read the queue's counts and its events without a job."""
-        return self.rights.include(Action.READ_QUEUE, queue, None)
-
-    def may_read_lines(self, queue: str | None) -> bool:
-        """Whether the client may read lines of the log about jobs of the queue, or (None) every line."""
-        return self.rights.include(Action.READ_LOGS, queue, None)
-
-    def reads_everywhere(self, _job_id: str) -> bool:
-        """Return False: a queue may be found later, and is then asked about."""
-        return False
-
-    def reads_somewhere(self, job_id: str) -> bool:
-        """Whether there is a queue in which the client may read the job with this id."""
-        if isinstance(self.rights, Rehearsal):
-            self.rights.seeks = True
-        return bool(self.queues_of(job_id, self.rights.labels))
-
-    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return, out of `labels`, those of the queues in which the client may read the job with this id."""
-        return [label for label in labels if self.may_read(label, job_id)]
-
-    def container(self, labels: Container[str]) -> Container[str]:
-        """Return a view, with `in`, of those of the labels of which the client may know. It follows later changes."""
-        return _Known(self.rights, labels)
-
-    def queues(self, labels: Collection[str]) -> Collection[str]:
-        """Return those of the first 10,000 labels whose queues the client may know, in their order."""
-        return [label for label in islice(labels, MAX_CHECKS) if self.reads_queue(label)]
-
-
-class _Known:
-    """Those of some labels of which a client may know."""
-
-    __slots__ = ("_labels", "_rights")
-
-    def __init__(self, rights: AskedRights | Rehearsal, labels: Container[str]) -> None:
-        self._rights = rights
-        self._labels = labels
-
-    def __contains__(self, label: object) -> bool:
-        return isinstance(label, str) and self._rights.knows(label) and label in self._labels

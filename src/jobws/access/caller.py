@@ -38,8 +38,8 @@ Caller: TypeAlias = Identity | Unauthenticated | Refused
 
 
 def payer_of(caller: Caller, address: str | None) -> Hashable:
-    """Return what the limits of a caller are counted by: `Identity.holder`, or the address if it has no identity.
+    """Return what the limits of a caller are counted by: `Identity.payer`, or the address if it has no identity.
 
     The address also counts for `ANYONE`. If it counts and is None, the result is None: the caller has no limit.
     """
-    return caller.holder if isinstance(caller, Identity) and caller is not ANYONE else address
+    return caller.payer if isinstance(caller, Identity) and caller is not ANYONE else address

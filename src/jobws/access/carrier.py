@@ -40,10 +40,17 @@ class Carrier(Enum):
 
 
 class Carried(NamedTuple):
-    """A token as it came, unchecked, and where it was."""
+    """A token as it came, unchecked.
+
+    Attributes:
+        carrier: Where it was.
+        token: Its text.
+        address: The address by which its sender is limited; None for no limit.
+    """
 
     carrier: Carrier
     token: str
+    address: str | None = None
 
 
 def find_token(

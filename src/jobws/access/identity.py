@@ -93,6 +93,7 @@ class Identity:
         token_hash: The SHA-256 of the token's text; empty if there is no token.
         key: The fingerprint of the key that verified the token; None for a static token or no token.
         jti: The token's own id, by which it can be revoked; None if it has none.
+        address: The address from which the token came, if nobody has verified the token, and the address is limited.
     """
 
     iss: str | None
@@ -102,6 +103,7 @@ class Identity:
     token_hash: bytes = field(repr=False)
     key: bytes | None = field(default=None, repr=False)
     jti: str | None = None
+    address: str | None = None
 
     @classmethod
     def of(cls, sub: str, scope: str, *, expires_ms: int | None = None) -> Identity:
@@ -124,6 +126,14 @@ class Identity:
         Identities from `of` have a `sub`, and those from tokens have a hash. `ANYONE` has neither; see `payer_of`.
         """
         return self.token_hash if self.sub is None else (self.iss, self.sub)
+
+    @property
+    def payer(self) -> Holder | str:
+        """Who pays for what the client sends: its holder. For a token that nobody has verified, it is the address.
+
+        Otherwise anyone would get new limits with each text that they send as a token.
+        """
+        return self.holder if self.sub is not None or self.address is None else self.address
 
 
 def allows(identity: Identity, action: Action, queue: str | None = None, job_id: str | None = None) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from jobws.access.asked import AskedRights, AskedSight, Rehearsal
+from jobws.access.asked import AskedRights, Rehearsal
+from jobws.access.asked_sight import AskedSight
 from jobws.access.caller import ANYONE
 from jobws.access.identity import Identity, Rights
 from jobws.access.visible import IdentitySight

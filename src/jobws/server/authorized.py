@@ -35,7 +35,9 @@ class OpaqueTokens:
         """Return an identity that has only the token's hash. Raises TokenRefusedError if the text is too long."""
         check_text(carried.token, carried.carrier)
         digest = sha256(carried.token.encode()).digest()
-        return Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=digest)
+        return Identity(
+            iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=digest, address=carried.address
+        )
 
     def is_current(self, _identity: Identity) -> bool:
         """Return True: the authorizer is asked again and again."""

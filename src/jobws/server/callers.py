@@ -110,7 +110,8 @@ async def caller_of(scope: Scope, authentication: Authentication) -> Caller:
             subprotocols=scope.get("subprotocols", ()),
             cookies=headers.getlist("cookie") if _takes_cookies(scope, headers) else (),
         )
-        return await authentication.of_request(headers, found) or Unauthenticated()
+        carried = None if found is None else found._replace(address=scope[ADDRESS])
+        return await authentication.of_request(headers, carried) or Unauthenticated()
     except TokenRefusedError as error:
         # The traceback has the frame that will hold the result, so only the garbage collector would free the two.
         return Refused(error.with_traceback(None))

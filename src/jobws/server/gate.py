@@ -7,16 +7,17 @@ from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
 
 from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, Told, Verdict
 from jobws.errors import RequestError
-from jobws.server.authorizer import MAX_ASKS, AuthorizerError
+from jobws.server.authorizer import AuthorizerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
     from jobws.access.asked import Look
     from jobws.access.identity import Identity
@@ -31,15 +32,23 @@ MAX_NO_SECONDS: Final = 5.0
 """The longest time for which a no is kept."""
 AGAIN_SECONDS: Final = 60.0
 """How often the authorizer is asked about a subscription if its answer is valid for no time."""
+MAX_REQUESTS: Final = 10
+"""How many questions for requests are under way at the same time."""
+MAX_OF_ONE: Final = 6
+"""How many of them are for one holder or address. A browser opens six connections to a server."""
 _NOTHING: Final = Told(None, None)
-BUSY: Final = f"the authorizer is being asked {MAX_ASKS} questions already; send the request again"
+BUSY: Final = "the authorizer is being asked {} questions already; send the request again"
 
 _log: Final = logging.getLogger(__name__)
 _Key: TypeAlias = tuple[bytes, Check]
 
 
 class Gate:
-    """Asks an authorizer. At most 16 questions are under way at the same time, further requests are `unavailable`.
+    """Asks an authorizer.
+
+    For requests, at most 10 questions are under way at the same time, and 6 of one client. Further requests are
+    `unavailable`. What asks again about subscriptions (`Reasking`) has a limit of its own: otherwise requests could
+    delay its questions until subscriptions end.
 
     Args:
         authorizer: Decides.
@@ -55,7 +64,8 @@ class Gate:
         self._authorizer = authorizer
         self._labels = labels
         self._scanned = scanned
-        self._asking = 0
+        # How many questions for requests are under way, by who pays for the requests.
+        self._asking: Counter[Hashable] = Counter()
         self._is_failing = False
         # In the order in which the answers came.
         self._verdicts: OrderedDict[_Key, Verdict] = OrderedDict()
@@ -67,7 +77,7 @@ class Gate:
         return replace(identity, rights=AskedRights(Subject(identity, token), self._labels, self._judge, told))
 
     async def _judge(self, rights: AskedRights, look: Look) -> None:
-        found = await self._settle(rights, look, partial(self._recall, rights), self._ask_leniently)
+        found = await self._complete(rights, look, partial(self._recall, rights), self._ask_for_request)
         rights.take(found, anyio.current_time())
 
     async def judge_again(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
@@ -75,20 +85,30 @@ class Gate:
 
         Raises:
             AuthorizerError: The authorizer gave no answer that can be used.
-            RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
+            RequestError: `unavailable`. Redis does not tell which queues there are.
         """
-        return await self._settle(rights, look, partial(self._recall_live, rights), self._ask_strictly)
+        return await self._complete(rights, look, partial(self._recall_live, rights), self._ask_again, most=None)
 
     def recall_all(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
         """Return the answers that `look` needs, with a no for each that is due."""
         now = anyio.current_time()
-        rehearsal = _rehearse(self._labels, look, lambda check: self._recall_live(rights, check, now))
+        rehearsal = Rehearsal(self._labels, lambda check: self._recall_live(rights, check, now), most=None)
+        look(rehearsal)
         return rehearsal.found | dict.fromkeys(rehearsal.missing, _failed(now))
 
-    async def _settle(self, rights: AskedRights, look: Look, recall: Recall, ask: Ask) -> Mapping[Check, Verdict]:
+    async def _complete(
+        self, rights: AskedRights, look: Look, recall: Recall, ask: Ask, most: int | None = MAX_CHECKS
+    ) -> Mapping[Check, Verdict]:
         """Ask until there is an answer to each check that `look` needs, and return these answers.
 
         Usually this asks once. An answer may show that other checks are needed, and a queue may be found meanwhile.
+
+        Args:
+            rights: Whose rights.
+            look: Goes through what the answers are needed for.
+            recall: Returns the answer to a check that is still valid, or None.
+            ask: Asks the authorizer.
+            most: How many checks `look` may go through; None for no limit.
         """
         found: dict[Check, Verdict] = {}
         is_scanned = False
@@ -97,22 +117,24 @@ class Gate:
             return found.get(check) or recall(check, anyio.current_time())
 
         while True:
-            rehearsal = _rehearse(self._labels, look, find)
+            rehearsal = Rehearsal(self._labels, find, most)
+            with suppress(RequestError):  # it is raised again when the request is served
+                look(rehearsal)
             if rehearsal.seeks and not is_scanned:
                 is_scanned = True
                 await self._scanned()
                 continue
+            rehearsal.check_count()
             if not rehearsal.missing:
                 return rehearsal.found
-            count = len(found) + len(rehearsal.missing)
-            if count > MAX_CHECKS:
-                sentence = f"the authorizer would be asked {count} questions; the limit is {MAX_CHECKS}"
-                raise RequestError("too-many", f"{sentence}; name the `queue` of each job")
-            found |= await ask(rights, [*rehearsal.missing])
+            found |= await ask(rights, [*islice(rehearsal.missing, MAX_CHECKS)])
 
     def _recall(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
         """Return the answer to a check that is still valid for new requests with this token."""
-        verdict = self._verdicts.get((rights.subject.identity.token_hash, check))
+        token_hash = rights.subject.identity.token_hash
+        if token_hash not in self._told:  # without it, the holder of the token would seem to be another one
+            return None
+        verdict = self._verdicts.get((token_hash, check))
         return None if verdict is None or verdict.until <= now else verdict
 
     def _recall_live(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
@@ -120,16 +142,24 @@ class Gate:
         verdict = rights.verdicts.get(check)
         return self._recall(rights, check, now) if verdict is None or verdict.again <= now else verdict
 
-    async def _ask_leniently(self, rights: AskedRights, checks: Sequence[Check]) -> Mapping[Check, Verdict]:
-        """Ask the authorizer. Where it fails, the answer is no."""
+    async def _ask_for_request(self, rights: AskedRights, checks: Sequence[Check]) -> Mapping[Check, Verdict]:
+        """Ask the authorizer. Where it fails, the answer is no. Raises RequestError (`unavailable`)."""
+        payer = rights.identity.payer
+        for count, most in ((self._asking[payer], MAX_OF_ONE), (self._asking.total(), MAX_REQUESTS)):
+            if count >= most:
+                self.counts["unavailable"] += 1
+                raise RequestError("unavailable", BUSY.format(most))
+        self._asking[payer] += 1
         try:
             found = await self._ask(rights, checks)
         except AuthorizerError:
             found = {}
+        finally:
+            self._asking -= Counter([payer])  # this also drops the payer whose last question it was
         failed = _failed(anyio.current_time())
         return {check: found.get(check, failed) for check in checks}
 
-    async def _ask_strictly(self, rights: AskedRights, checks: Sequence[Check]) -> Mapping[Check, Verdict]:
+    async def _ask_again(self, rights: AskedRights, checks: Sequence[Check]) -> Mapping[Check, Verdict]:
         """Ask the authorizer. Raises AuthorizerError if it does not answer all checks."""
         found = await self._ask(rights, checks)
         if len(found) < len(checks):
@@ -137,10 +167,6 @@ class Gate:
         return found
 
     async def _ask(self, rights: AskedRights, checks: Sequence[Check]) -> dict[Check, Verdict]:
-        if self._asking >= MAX_ASKS:
-            self.counts["unavailable"] += 1
-            raise RequestError("unavailable", BUSY)
-        self._asking += 1
         self.counts["asked"] += 1
         try:
             decision = await self._authorizer.decide(rights.subject, checks)
@@ -150,8 +176,6 @@ class Gate:
                 _log.warning("the authorizer allows nothing now: %s", error)
             self._is_failing = True
             raise
-        finally:
-            self._asking -= 1
         self._is_failing = False
         now, found = anyio.current_time(), {}
         for check, permission in zip(checks, decision.permissions, strict=True):
@@ -173,15 +197,9 @@ class Gate:
                 self._verdicts.pop((token_hash, check), None)
 
 
-def _rehearse(labels: Collection[str], look: Look, find: Callable[[Check], Verdict | None]) -> Rehearsal:
-    rehearsal = Rehearsal(labels, find)
-    with suppress(RequestError):  # it is raised again when the request is served
-        look(rehearsal)
-    return rehearsal
-
-
 def _failed(now: float) -> Verdict:
-    return Verdict(allow=False, until=now, again=now + AGAIN_SECONDS)
+    # A failure is no answer, so subscriptions that rested on a yes are asked about immediately.
+    return Verdict(allow=False, until=now, again=now)
 
 
 _AnyKey = TypeVar("_AnyKey", bytes, _Key)

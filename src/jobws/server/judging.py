@@ -22,8 +22,7 @@ async def judge(identity: Identity, look: Callable[[Identity], object]) -> Ident
             may raise RequestError.
 
     Returns:
-        The client, with what the authorizer said of it where its token does not say it: who it is, and when the token
-        expires. Of two expiries, the earlier one counts.
+        The client, as `as_told` returns it.
 
     Raises:
         RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
@@ -36,10 +35,6 @@ async def judge(identity: Identity, look: Callable[[Identity], object]) -> Ident
 
 
 def as_told(identity: Identity) -> Identity:
-    """Return the identity with what the authorizer said of it last; see `judge`. Without one, it stays as it is."""
+    """Return the identity with what the authorizer said of it last. Without an authorizer, it stays as it is."""
     rights = identity.rights
-    if not isinstance(rights, AskedRights):
-        return identity
-    verified, told = rights.subject.identity, rights.told
-    times = [each for each in (verified.expires_ms, told.expires_ms) if each is not None]
-    return replace(verified, rights=rights, sub=verified.sub or told.sub, expires_ms=min(times, default=None))
+    return rights.identity if isinstance(rights, AskedRights) else identity

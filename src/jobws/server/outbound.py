@@ -6,8 +6,9 @@ It is the standard library's HTTP client, which blocks: call it in a worker thre
 from __future__ import annotations
 
 import http.client
+import io
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from jobws.errors import ConfigurationError, JobwsError
@@ -62,8 +63,7 @@ def exchange(
     Args:
         method: The HTTP method.
         url: A URL that `check_url` accepts.
-        seconds: How long the server may be silent. A body that still comes when this time has passed since the call is
-            too slow, too.
+        seconds: How long the answer may take, up to its last byte. To connect may take as long again.
         body: The body of the request; None for none.
         headers: Further headers.
 
@@ -73,12 +73,15 @@ def exchange(
     parts = urlsplit(url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=seconds)
-    end = time.monotonic() + seconds
     try:
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         connection.request(method, target, body, dict(headers))
+        end = time.monotonic() + seconds
+        # A response only calls `makefile` of its socket.
+        timed: Any = lambda sock, **others: http.client.HTTPResponse(cast("Any", _Timed(sock, end)), **others)  # noqa: E731
+        connection.response_class = timed
         with connection.getresponse() as response:
-            return Answer(response.status, _body(response, end))
+            return Answer(response.status, _body(response))
     except TimeoutError:
         raise too_slow(seconds) from None
     # ValueError: a part of the URL or a header is not what HTTP allows.
@@ -89,14 +92,42 @@ def exchange(
         connection.close()
 
 
-def _body(response: http.client.HTTPResponse, end: float) -> bytes:
+class _Timed(io.RawIOBase):
+    """A socket, for the HTTP client to read from until `end`, a time on the monotonic clock.
+
+    The timeout of the socket itself begins again with each byte, so a slow server could hold a thread for ever.
+    """
+
+    def __init__(self, sock: Any, end: float) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._end = end
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        received: int | None = self._raw.readinto(buffer)
+        return received
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
     received = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
         received += chunk
         if len(received) > MAX_BYTES:
             raise ExchangeError(f"the answer has more than {MAX_BYTES} bytes")
-        if time.monotonic() > end:
-            raise TimeoutError
     return bytes(received)
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
-from jobws.access.asked import AskedSight
+from jobws.access.asked_sight import AskedSight
 from jobws.access.scope import Action
 from jobws.errors import RequestError
-from jobws.server.authorizer import AuthorizerError
+from jobws.server.authorizer import MAX_ASKS, AuthorizerError
+from jobws.server.gate import MAX_REQUESTS
 from jobws.server.websocket.asked_client import AnyHubClient, asked_rights
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from jobws.server.tasks import Tasks
 
 TICK_SECONDS: Final = 0.25
-# How many clients are asked about at the same time. The other half of the questions is for requests.
-AT_ONCE: Final = 8
+# How many clients are asked about at the same time, beside the questions for requests.
+AT_ONCE: Final = MAX_ASKS - MAX_REQUESTS
 AGAIN_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 25.0
 
@@ -72,22 +74,26 @@ class Reasking:
         while True:
             await anyio.sleep(TICK_SECONDS)
             labels = set(self._labels)
-            self._ask_of_members(found=bool(labels - known))
+            await self._ask_of_members(found=bool(labels - known))
             known = labels
 
-    def _ask_of_members(self, *, found: bool) -> None:
+    async def _ask_of_members(self, *, found: bool) -> None:
         """Ask about the clients that are due now, or (`found`) about all, since a queue was found."""
-        now = anyio.current_time()
-        clients = {client: rights for client in self._members() if (rights := asked_rights(client)) is not None}
-        if found:
-            for rights in clients.values():
+        now, turn, members = anyio.current_time(), Turn(), self._members()
+        if self._retry_at:
+            self._retry_at = {client: self._retry_at[client] for client in self._retry_at.keys() & set(members)}
+        due: list[tuple[float, int, AnyHubClient, AskedRights]] = []
+        for client in members:
+            await turn.pause()
+            rights = asked_rights(client)
+            if rights is not None and found:
                 rights.due = min(rights.due, now)
-        self._retry_at = {client: at for client, at in self._retry_at.items() if client in clients}
-        due = [client for client, rights in clients.items() if rights.due <= now and not rights.in_use]
+            if rights is not None and rights.due <= now and not rights.in_use:
+                due.append((rights.due, len(due), client, rights))
         self._due.clear()
-        for client in sorted(due, key=lambda client: clients[client].due):
-            rights = clients[client]
-            if now - rights.due >= GRACE_SECONDS:
+        for at, _, client, rights in sorted(due):
+            await turn.pause()
+            if now - at >= GRACE_SECONDS:
                 self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
             elif self._retry_at.get(client, now) <= now:
                 self._due.append(client)

@@ -10,7 +10,8 @@ import anyio
 import pytest
 import trio
 
-from jobws.access.asked import AskedRights, AskedSight, Check
+from jobws.access.asked import AskedRights, Check
+from jobws.access.asked_sight import AskedSight
 from jobws.access.carrier import Carried, Carrier
 from jobws.access.identity import allows
 from jobws.access.scope import Action
@@ -156,14 +157,14 @@ async def test_the_answers_of_a_request_are_kept_until_it_was_served(redis: Redi
         assert look(identity)
 
 
-async def test_the_17th_question_at_the_same_time_is_unavailable(jobs: Redis, authorizer: Authorizer) -> None:
+async def test_the_7th_question_of_one_client_is_unavailable(jobs: Redis, authorizer: Authorizer) -> None:
     authorizer.allowed = None
     async with asking_bridge(jobs.url, authorizer) as live:
         async with raw_client(live.url, headers=HEADERS) as client, anyio.create_task_group() as tasks:
             authorizer.open.clear()
-            for number in range(16):
+            for number in range(6):
                 tasks.start_soon(get, f"{live.url}/jobs/http/{number}")
-            await eventually(lambda: len(authorizer.asked) == 17)
+            await eventually(lambda: len(authorizer.asked) == 7)
             assert await get(live.url + "/jobs/http/1") == (503, "unavailable")
             assert await get(live.url + "/readyz") == (200, {"ready": True, "problems": {}})
             requests = [("subscribe-job", "1")] * 30
@@ -172,7 +173,7 @@ async def test_the_17th_question_at_the_same_time_is_unavailable(jobs: Redis, au
             authorizer.open.set()
         async with raw_client(live.url, headers=HEADERS) as client:
             assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
-    assert len(authorizer.asked) == 19
+    assert len(authorizer.asked) == 9
 
 
 # ---- what is allowed no longer ----
@@ -260,6 +261,17 @@ async def test_a_later_expiry_counts_when_the_earlier_one_comes(redis: Redis, au
         (hub_client,) = live.bridge.clients.connected
         await eventually(lambda: seconds_left(live, hub_client) > 100)
         assert await answers(client, ("subscribe-job", "2")) == [(0, "ack")]
+
+
+async def test_an_expiry_counts_that_the_authorizer_names_later(redis: Redis, authorizer: Authorizer) -> None:
+    authorizer.allowed = None
+    async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+        (hub_client,) = live.bridge.clients.connected
+        assert seconds_left(live, hub_client) == 0
+        authorizer.extra = {"exp": time.time() + 3600, "sub": "ann"}
+        assert await answers(client, ("subscribe-job", JOB)) == [(0, "ack")]
+        await eventually(lambda: seconds_left(live, hub_client) > 100)
+        assert hub_client.payer == (None, "ann")
 
 
 async def test_a_new_token_is_judged_as_a_whole(jobs: Redis, authorizer: Authorizer) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, assert_never
 
 from starlette.routing import Route
 
-from jobws.access.asked import AskedRights, AskedSight, Rehearsal
+from jobws.access.asked import AskedRights, Rehearsal
+from jobws.access.asked_sight import AskedSight
 from jobws.access.caller import CALLER, Refused, Unauthenticated
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action, Place
@@ -92,6 +93,7 @@ async def examined(request: Request, service: Service, look: Callable[[AnySight]
     rehearsal = Rehearsal(service.labels, lambda _check: None)
     with suppress(RequestError):  # it is raised again when the request is served
         await look(AskedSight(rehearsal))
+    rehearsal.check_count()
     return await judged(request, lambda identity: [allows(identity, *check) for check in rehearsal.missing])
 
 

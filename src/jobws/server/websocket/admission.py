@@ -191,7 +191,7 @@ class Admission:
         refused: TokenRefusedError | None = None
         busy: RequestError | None = None
         try:
-            identity = await self._authentication.identify(Carried(Carrier.AUTHENTICATE, request.token))
+            identity = await self._authentication.identify(Carried(Carrier.AUTHENTICATE, request.token, member.address))
             identity = await judge(identity, partial(self._examine, member.client))
         except RequestError as error:
             busy = error
@@ -252,7 +252,7 @@ class Admission:
             await self._check_members(is_due=is_due)
 
     async def _check_members(self, *, is_due: bool) -> None:
-        """Do for each client what is due now. `is_due` says whether to look for revoked tokens, too."""
+        """Do for each client what is due now. `is_due` says whether to look for what became of its token, too."""
         now, wall = anyio.current_time(), time.time()
         for number, member in enumerate(list(self._members.values())):
             if member.client.closing is not None:
@@ -263,7 +263,7 @@ class Admission:
                     member.client.close(Close(CloseCode.NOT_AUTHENTICATED, f"no token came within {seconds:g} s"))
             elif is_due and not self._authentication.is_current(member.identity):
                 member.client.close(REVOKED)
-            elif wall >= member.at:
+            elif is_due or wall >= member.at:
                 self._look(member, wall)
             if number % AT_ONCE == AT_ONCE - 1:
                 await anyio.lowlevel.checkpoint()
@@ -274,12 +274,14 @@ class Admission:
         `wall` is the present time, in seconds since 1970.
         """
         client, identity = member.client, member.identity
-        if identity is None or identity.expires_ms is None or wall < member.at:
+        if identity is None:
             return
         latest = as_told(identity)
-        if latest.expires_ms != identity.expires_ms:  # an authorizer has changed its mind
+        if (latest.sub, latest.expires_ms) != (identity.sub, identity.expires_ms):  # an authorizer has changed its mind
             client.session.standing = Standing.VALID
             self._admit(member, latest)
+            return
+        if identity.expires_ms is None or wall < member.at:
             return
         expires = identity.expires_ms / 1000
         if member.next is _Next.WARN:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from jobws.access.asked import AskedRights, AskedSight
+from jobws.access.asked import AskedRights
+from jobws.access.asked_sight import AskedSight
 from jobws.errors import RequestError
 from jobws.hub.client import Client
 

@@ -1,0 +1,88 @@
+"""What a client may see where an authorizer decides."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from jobws.access.asked import MAX_CHECKS, Rehearsal
+from jobws.access.scope import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container
+
+    from jobws.access.asked import AskedRights
+
+
+class AskedSight:
+    """What a client may see where an authorizer decides; see `IdentitySight`.
+
+    Args:
+        rights: The answers of the authorizer.
+
+    Attributes:
+        reads_all: False: a right to everything is never assumed, each queue is asked about.
+        rights: The answers of the authorizer.
+    """
+
+    __slots__ = ("rights",)
+    reads_all = False
+
+    def __init__(self, rights: AskedRights | Rehearsal) -> None:
+        self.rights = rights
+
+    @property
+    def line_queues(self) -> frozenset[str]:
+        """The queues whose lines of the log the client may read."""
+        if isinstance(self.rights, Rehearsal):
+            self.rights.seeks = True
+        return frozenset([label for label in self.rights.labels if self.may_read_lines(label)])
+
+    def may_read(self, queue: str, job_id: str | None) -> bool:
+        """Whether the client may read this job of the queue, or every job of the queue if `job_id` is None."""
+        if job_id is None:
+            self.reads_queue(queue)  # a subscription to the queue depends on this, too, so both are asked together
+        return self.rights.include(Action.READ_JOB, queue, job_id)
+
+    def reads_queue(self, queue: str) -> bool:
+        """Whether the client may read the queue's counts and its events without a job."""
+        return self.rights.include(Action.READ_QUEUE, queue, None)
+
+    def may_read_lines(self, queue: str | None) -> bool:
+        """Whether the client may read lines of the log about jobs of the queue, or (None) every line."""
+        return self.rights.include(Action.READ_LOGS, queue, None)
+
+    def reads_everywhere(self, _job_id: str) -> bool:
+        """Return False: a queue may be found later, and is then asked about."""
+        return False
+
+    def reads_somewhere(self, job_id: str) -> bool:
+        """Whether there is a queue in which the client may read the job with this id."""
+        if isinstance(self.rights, Rehearsal):
+            self.rights.seeks = True
+        return bool(self.queues_of(job_id, self.rights.labels))
+
+    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
+        """Return, out of `labels`, those of the queues in which the client may read the job with this id."""
+        return [label for label in labels if self.may_read(label, job_id)]
+
+    def container(self, labels: Container[str]) -> Container[str]:
+        """Return a view, with `in`, of those of the labels of which the client may know. It follows later changes."""
+        return _Known(self.rights, labels)
+
+    def queues(self, labels: Collection[str]) -> Collection[str]:
+        """Return those of the first 10,000 labels whose queues the client may know, in their order."""
+        return [label for label in islice(labels, MAX_CHECKS) if self.reads_queue(label)]
+
+
+class _Known:
+    """Those of some labels of which a client may know."""
+
+    __slots__ = ("_labels", "_rights")
+
+    def __init__(self, rights: AskedRights | Rehearsal, labels: Container[str]) -> None:
+        self._rights = rights
+        self._labels = labels
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and self._rights.knows(label) and label in self._labels
