@@ -58,13 +58,13 @@ def _relax_garbage_collector() -> None:
 
     Existing objects stay until the end anyway, and reference counts free nearly all new ones. With the default
     thresholds the collector took a quarter of the CPU at 1,000 connections. A collection takes up to a third of a
-    microsecond per object. With these thresholds the youngest generation has 30,000 objects and the middle one 60,000.
-    With 20,000 and 40,000, an event that nobody wants took a tenth more CPU, since one read of a busy stream has 20,000
+    microsecond per object. With these thresholds the youngest generation has 30,000 objects, and the middle one as many
+    again. With 20,000, an event that nobody wants took a tenth more CPU, since one read of a busy stream has 20,000
     objects. A full collection happens only after 90 million objects.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(30_000, 1, 1_000)
+    gc.set_threshold(30_000, 0, 1_500)
 
 
 def listening_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
