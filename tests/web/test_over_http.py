@@ -24,23 +24,24 @@ class Answer:
 
     Attributes:
         requests: The requests in its body.
-        names: The names of the subscriptions that it acknowledged.
     """
 
     def __init__(self, requests: list[Message], stream: trio.SocketStream) -> None:
         self.requests = requests
-        self.names: list[int] = []
         self._stream = stream
 
-    async def send(self, event: str, data: object, **keys: object) -> None:
-        await self._stream.send_all(f"data: {json.dumps({'event': event, 'data': data, **keys})}\n\n".encode())
+    async def send(self, *frames: Message) -> None:
+        """Send frames in one piece, so that the client takes them together."""
+        blocks = [f"data: {json.dumps(frame)}\n\n" for frame in frames]
+        await self._stream.send_all("".join(blocks).encode())
 
-    async def acknowledge(self, *results: Message) -> None:
-        """Acknowledge its only subscription."""
+    async def acknowledge(self, *results: Message, outcome: Message) -> None:
+        """Acknowledge its only subscription, and send an outcome for the first job of this, in one piece."""
         (request,) = self.requests
-        self.names = [item["sub"] for item in request["data"]]
+        name = request["data"][0]["sub"]
         data = {"request": "subscribe-job", "results": results, "after": {"q": "0-0"}}
-        await self.send("ack", data, ref=request["ref"])
+        completed = {"event": "completed", "data": outcome, "id": "1-0", "replayed": True, "sub": name}
+        await self.send({"event": "ack", "data": data, "ref": request["ref"]}, completed)
 
 
 @asynccontextmanager
@@ -58,7 +59,7 @@ async def answering() -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[Answ
             body += await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         answer = Answer(json.loads(body), stream)
-        await answer.send("hello", HELLO)
+        await answer.send({"event": "hello", "data": HELLO})
         send.send_nowait(answer)
         with suppress(trio.BrokenResourceError):  # the client has ended it
             while await stream.receive_some():
@@ -90,9 +91,7 @@ async def test_an_answer_is_not_given_up_before_it_has_told_what_was_asked_for()
         await time_passes(client)
         with pytest.raises(trio.WouldBlock):
             asked.receive_nowait()
-        await first.acknowledge({"jobs": []})
-        data = {"queue": "q", "jobId": "1", "returnvalue": 1}
-        await first.send("completed", data, id="1-0", replayed=True, sub=first.names[0])
+        await first.acknowledge({"jobs": []}, outcome={"queue": "q", "jobId": "1", "returnvalue": 1})
         second = await asked.receive()
         # Subscriptions from which nothing is expected come last.
         assert [[item["jobId"] for item in each["data"]] for each in second.requests] == [["2", "1"]]
