@@ -48,14 +48,25 @@ class Verdict(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What the authorizer said of a token: who holds it, and when it expires, in milliseconds since 1970, or None."""
+    """What the authorizer said of a token. A field is None if the authorizer did not say it.
+
+    Attributes:
+        sub: Who holds the token.
+        expires_ms: When the token expires, in milliseconds since 1970.
+    """
 
     sub: str | None
     expires_ms: int | None
 
 
 class Subject(NamedTuple):
-    """Of whom the authorizer is asked: the client as it was verified, and its token, or None if it sent none."""
+    """Of whom the authorizer is asked.
+
+    Attributes:
+        identity: The client, as keys or the app's function `authenticate` identified it. Where the bridge has neither,
+            this has the hash of the token, but not its holder.
+        token: The text of the token. None if `authenticate` identified the client without a token.
+    """
 
     identity: Identity
     token: str | None
@@ -111,7 +122,7 @@ class Rehearsal:
             raise RequestError("too-many", sentence)
 
     def knows(self, _label: str) -> bool:
-        """Return False: a rehearsal needs no positions of other queues."""
+        """Return False. So the positions in a request are skipped, on which the checks that it needs do not depend."""
         return False
 
 
@@ -126,11 +137,12 @@ class AskedRights:
     Args:
         subject: Of whom the authorizer is asked.
         labels: The labels of all queues; a live view.
-        judge: See the method `judge`.
+        judge: Called by the method `judge` with these rights and its `look`. It passes the answers to `take`.
         told: What the authorizer said of the token before.
 
     Attributes:
-        due: The time at which to find out what the client's subscriptions need, and to ask about what is over.
+        due: The time, as in `Verdict`, at which to find out which answers the client's subscriptions need, and to ask
+            again for those that are no longer valid. Infinity means that no such time is set.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
         in_use: Whether requests that were judged are still to be served. Meanwhile no answer may be dropped.
         labels: The labels of all queues; a live view.
@@ -169,9 +181,13 @@ class AskedRights:
         return f"<AskedRights: {len(self.verdicts)} answers>"
 
     def judge(self, look: Look) -> Awaitable[None]:
-        """Have the authorizer asked what `look` needs and what has no valid answer yet, and take its answers.
+        """Have the authorizer asked about the checks that `look` needs and that have no valid answer. Take its answers.
 
         When this returns, and until the next await, `include` has an answer for each check that `look` needs.
+
+        Args:
+            look: Tests, on the `Rehearsal` that it is given, each right that the request needs. It may be called more
+                than once, and must change nothing. If it raises RequestError, the checks before count.
 
         Raises:
             RequestError: `unavailable` or `too-many`. The request cannot be judged now.

@@ -71,7 +71,10 @@ class AskedSight:
         return _Known(self.rights, labels)
 
     def queues(self, labels: Collection[str]) -> Collection[str]:
-        """Return those of the first 10,000 labels whose queues the client may know, in their order."""
+        """Return the labels, in their order, of the queues whose counts the client may read.
+
+        Only the first 10,000 of `labels` are looked at, since each is a question for the authorizer.
+        """
         return [label for label in islice(labels, MAX_CHECKS) if self.reads_queue(label)]
 
 

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 AnySight: TypeAlias = IdentitySight | AskedSight
 
 NOBODY: Final = IdentitySight(Identity(iss=None, sub=None, rights=Rights(), expires_ms=None, token_hash=b""))
-"""What a client without a token may see: nothing."""
+"""What a client that is not identified may see: nothing."""
 EVERYTHING: Final = IdentitySight(ANYONE)
 
 
 def sight_of(caller: Caller) -> AnySight:
-    """Return what a caller may see: without an accepted token, nothing. Scopes take time for each right."""
+    """Return what a caller may see. A caller that is no `Identity` sees nothing, and `ANYONE` sees everything.
+
+    If a scope decides, the more rights it has, the longer the call takes.
+    """
     if caller is ANYONE:
         return EVERYTHING
     if not isinstance(caller, Identity):

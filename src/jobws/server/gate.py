@@ -81,7 +81,14 @@ class Gate:
         rights.take(found, anyio.current_time())
 
     async def judge_again(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
-        """Return the answers that `look` needs. The authorizer is asked for those that are due.
+        """Return the answers that the subscriptions of a client need. The caller passes them to `rights.keep`.
+
+        The authorizer is asked about each check without an answer, or with one whose time `again` has come, unless a
+        newer answer for the same token is kept.
+
+        Args:
+            rights: The client's rights.
+            look: Goes through the client's subscriptions.
 
         Raises:
             AuthorizerError: The authorizer gave no answer that can be used.
@@ -90,7 +97,10 @@ class Gate:
         return await self._complete(rights, look, partial(self._recall_live, rights), self._ask_again, most=None)
 
     def recall_all(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
-        """Return the answers that `look` needs, with a no for each that is due."""
+        """Return what `judge_again` returns, but with a no where the authorizer would be asked.
+
+        This is for an authorizer that has failed for too long.
+        """
         now = anyio.current_time()
         rehearsal = Rehearsal(self._labels, lambda check: self._recall_live(rights, check, now), most=None)
         look(rehearsal)

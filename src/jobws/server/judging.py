@@ -18,8 +18,8 @@ async def judge(identity: Identity, look: Callable[[Identity], object]) -> Ident
 
     Args:
         identity: The client. If its rights are those of a scope, nothing happens.
-        look: Goes through the request with the rights of the identity that it is given. It must change nothing, and
-            may raise RequestError.
+        look: Goes through the request with the rights of the identity that it is given. It must change nothing. If it
+            raises RequestError, the checks before count, and `judge` does not pass the error on.
 
     Returns:
         The client, as `as_told` returns it.

@@ -42,7 +42,8 @@ class Reasking:
 
     Args:
         gate: Asks the authorizer.
-        labels: The labels of all queues; a live view. When one is added, clients are asked about that may read it.
+        labels: The labels of all queues; a live view. When one is added, all clients are asked about, since the new
+            queue may have jobs that their subscriptions are to.
         members: Returns the clients.
         doubt: Called with a queue that was found to be allowed, whose outcomes a client may have missed meanwhile.
         tasks: The tasks of the bridge.

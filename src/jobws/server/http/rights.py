@@ -85,7 +85,13 @@ async def judged(request: Request, look: Callable[[Identity], object]) -> Identi
 
 
 async def examined(request: Request, service: Service, look: Callable[[AnySight], Awaitable[object]]) -> Identity:
-    """Do what `judged` does for a `look` that must wait, since there is much to look at."""
+    """Do what `judged` does, for an async `look`, which lets other tasks run while it goes through a large request.
+
+    Args:
+        request: The request.
+        service: Knows which queues there are.
+        look: Looks at the sight that it is given for everything that the request needs.
+    """
     caller = identity_of(request)
     if not isinstance(caller.rights, AskedRights):
         return caller
@@ -119,7 +125,8 @@ def any_token(identity: Identity, _request: Request) -> bool:
 def submits(place: Callable[[Request], Place]) -> Right:
     """Return a check whether an identity may add jobs to the queue that a request names.
 
-    Where an authorizer decides, the endpoint asks it, since only the body says about which job.
+    Where an authorizer decides, every identity passes. The endpoint then has the authorizer asked, and at the same time
+    whether the identity may read the job, whose id may be in the body.
     """
     return lambda identity, request: is_asked(identity) or allows(identity, Action.SUBMIT, *place(request))
 
@@ -163,7 +170,10 @@ def reads_a_job(identity: Identity, _request: Request) -> bool:
 
 
 def reads_events(identity: Identity, request: Request) -> bool:
-    """Whether the identity may have some right to read jobs, or queues' numbers. The endpoint checks each request."""
+    """Whether the identity may have some right to read jobs, or queues' numbers.
+
+    The endpoint then checks each request in the list that is the body.
+    """
     return reads_a_job(identity, request) or _has_one_of(identity, {Action.READ_QUEUE})
 
 
