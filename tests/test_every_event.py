@@ -25,7 +25,7 @@ async def test_clients_get_what_queue_events_delivers_for_every_event(redis: Red
     await anyio.to_thread.run_sync(install_packages)
     arguments = (str(redis.server.port), redis.server.url.split(":")[2].split("@")[0], "bull", "http")
     with NodeProcess("lifecycle.mjs", *arguments) as node, NodeProcess("recorder.mjs", *arguments) as recorder:
-        async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+        async with live_bridge(redis.url, queues=("http",), progress_ms=0) as live, raw_client(live.url) as client:
             await client.ask("subscribe-queue", {"queue": "http", "events": ["*"]})
             for step in ("run", "afterwards", "queue", "custom"):
                 node.write_line(step)

@@ -38,7 +38,7 @@ async def test_clients_get_what_queue_events_delivers(redis: Redis, prefix: str,
     arguments = (str(redis.server.port), redis.server.url.split(":")[2].split("@")[0], prefix, name)
     with NodeProcess("worker.mjs", *arguments) as worker, NodeProcess("recorder.mjs", *arguments) as recorder:
         async with (
-            live_bridge(redis.url, queues=(f"{label}={prefix}:{name}",)) as live,
+            live_bridge(redis.url, queues=(f"{label}={prefix}:{name}",), progress_ms=0) as live,
             raw_client(live.url) as client,
         ):
             await client.ask("subscribe-job", {"jobs": [*JOBS, LAST], "events": ["*"]})

@@ -209,16 +209,19 @@ class Clients:
             stop.set()
             trickle.join()
 
-    def drain(self, seconds: float) -> None:
-        """Read what comes for so many seconds, so that pings are answered."""
+    def drain(self, seconds: float, mark: bytes = MARK) -> int:
+        """Read what comes for so many seconds, so that pings are answered. Return how often `mark` came."""
         deadline = time.perf_counter() + seconds
+        count = 0
         while (left := deadline - time.perf_counter()) > 0:
             for fileno, _ in self._epoll.poll(left):
                 data = self._sockets[fileno].recv(_RECEIVE_BYTES)
+                count += data.count(mark)
                 if b"\x81\x012" in data:
                     self._sockets[fileno].sendall(masked("3"))
                 if b"\x89\0" in data:
                     self._sockets[fileno].sendall(b"\x8a\x80\0\0\0\0")
+        return count
 
     def close(self) -> None:
         """Close all connections."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tests.bench.busy_queues import busy_queues
 from tests.bench.clients import Clients, cpu_seconds, rss_bytes
 from tests.bench.logs import log_burst, watching
+from tests.bench.progress import progress
 from tests.bench.subscribing import returning, subscribing
 from tests.bench.writer import Plan, writing
 
@@ -253,6 +254,7 @@ ALONE: Final[dict[str, Callable[[Server, Events], Figures]]] = {
     "slow": slow,
     "logs": logs,
     "many": many,
+    "progress": progress,
 }
 JOBWS: Final = frozenset({"queues"})
 """Loads that only jobws can take, not the opponent. Older versions of jobws can take them, too."""

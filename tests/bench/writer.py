@@ -31,6 +31,7 @@ class Plan:
         seconds: The time from one turn to the next.
         pad: The bytes of padding in each event.
         keep: To how many entries the stream is trimmed; 0 for no trimming.
+        event: The name of the events.
     """
 
     kinds: list[tuple[str, int, int]]
@@ -38,6 +39,7 @@ class Plan:
     seconds: float
     pad: int = 0
     keep: int = 0
+    event: str = "completed"
 
 
 @contextmanager
@@ -70,7 +72,8 @@ def write(port: int, plan: Plan) -> None:
             for prefix, jobs, each in plan.kinds:
                 for number in range(turn * each, turn * each + each):
                     sent = f'{{"sent":{time.monotonic():.9f}}}'
-                    fields = ("event", "completed", "jobId", f"{prefix}{number % jobs}", "returnvalue", sent)
+                    value = "data" if plan.event == "progress" else "returnvalue"
+                    fields = ("event", plan.event, "jobId", f"{prefix}{number % jobs}", value, sent)
                     command = ("XADD", "bull:http:events", *limit, "*", *fields, "prev", "active", "pad", pad)
                     commands.append(hiredis.pack_command(command))
             redis.sendall(b"".join(commands))

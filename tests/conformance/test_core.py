@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Without vectors about the handshake, which the core never sees.
 VECTORS = [vector for vector in load_vectors("core") if not {"subprotocols", "headers"} & vector.keys()]
 NOW_MILLISECONDS = 1795435729358.0
-DEFAULTS = {"max_subscriptions": 1000, "max_message_bytes": 262144, "max_result_bytes": 2097152}
+DEFAULTS = {"max_subscriptions": 1000, "max_message_bytes": 262144, "max_result_bytes": 2097152, "progress_ms": 100}
 
 
 class MemoryRedis:
@@ -73,7 +73,12 @@ class CoreTarget:
         self.redis = None if vector.get("redis") == "away" else MemoryRedis(vector.get("given", []))
         self.queues = {label: Queue(label, "bull", label) for label in QUEUES}
         self.discovers = "*" in self.settings.get("queues", ())
-        self.fanout = new_fanout(max_payload_bytes=self.settings["max_result_bytes"])
+        self.now = 0.0
+        self.fanout = new_fanout(
+            max_payload_bytes=self.settings["max_result_bytes"],
+            clock=lambda: self.now,
+            progress_seconds=self.settings["progress_ms"] / 1000,
+        )
         for queue in QUEUES:
             self._read(queue)
         self.entries: list[Entry] = []
@@ -154,8 +159,16 @@ class CoreTarget:
 
     async def receive(self) -> dict[str, Any]:
         self._answer_joins()
-        self.frames += (json.loads(frame.payload) for frame in self.hub_client.outbox.take())
+        self._take()
+        while not self.frames:  # time passes only while the client waits
+            seconds = self.fanout.send_due_progress()
+            assert seconds is not None, "no frame comes"
+            self.now += seconds
+            self._take()
         return self.frames.popleft()
+
+    def _take(self) -> None:
+        self.frames += (json.loads(frame.payload) for frame in self.hub_client.outbox.take())
 
     async def close_code(self) -> int:
         assert self.hub_client.closing is not None

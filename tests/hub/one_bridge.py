@@ -55,6 +55,8 @@ class Bridge:
         max_payload_bytes: int = 1 << 20,
         privacy: Privacy = NO_RULES,
         on_gap: Callable[[str], None] = ignore,
+        on_progress: Callable[[], None] = ignore,
+        progress_seconds: float = 0.0,
     ) -> None:
         self.queues = dict.fromkeys(QUEUES)
         self.listened: list[str | None] = []
@@ -63,9 +65,11 @@ class Bridge:
             on_listened=self.listened.append,
             on_stats_wanted=self._want_stats,
             on_gap=on_gap,
+            on_progress=on_progress,
             max_payload_bytes=max_payload_bytes,
             privacy=privacy,
             clock=clock,
+            progress_seconds=progress_seconds,
         )
         for queue in QUEUES:
             self.open(queue)

@@ -165,6 +165,8 @@ class Watch:
             self.told_gone.add(queue)
         else:
             self.told_gone.discard(queue)
+        if name == "progress" and not frame.get("replayed"):
+            self.supersede(queue, number)
         if text is not None:
             assert self.after is not None
             self.after[queue] = text
@@ -173,6 +175,12 @@ class Watch:
         if name in OUTCOMES and self.until_end:
             self.over = True
             self.due.clear()
+
+    def supersede(self, queue: str, number: int) -> None:
+        """Take progress that may stand for earlier updates of the job: these need not come any more."""
+        self.due = {
+            n: each for n, each in self.due.items() if (each.queue, each.name) != (queue, "progress") or n > number
+        }
 
     def note(self, number: int, name: str, text: str | None, previous: str, at: int) -> None:
         event = self.redis.written[number]

@@ -243,7 +243,11 @@ class Bridge:
         self.redis = redis
         self.choose = redis.choose
         self.began_at = redis.step
-        self.fanout = new_fanout(on_gap=self._holed)
+        self.now = 0.0
+        self.fanout = new_fanout(
+            on_gap=self._holed, clock=lambda: self.now, progress_seconds=float(self.choose(2)), on_progress=self._hold
+        )
+        self.holds = False
         self.fanout.without_events |= redis.quiet
         self.holed: set[str] = set()
         self.suspicions: dict[str, str] = {}
@@ -270,6 +274,15 @@ class Bridge:
 
     def stop(self) -> None:
         self.redis.on_loss.remove(self._lost)
+
+    def _hold(self) -> None:
+        self.holds = True
+
+    def wait(self) -> None:
+        """Let a part of a second pass, and have progress sent whose time has come."""
+        self.now += self.choose(5) / 4
+        if self.holds:
+            self.holds = self.fanout.send_due_progress() is not None
 
     def _holed(self, queue: str) -> None:
         self.holed.add(queue)
@@ -461,7 +474,8 @@ class Bridge:
                 self.look()
                 self.answer()
                 self.read_back()
-            idle = not (self.pending or self.in_hand or self.again or self.holed or self.suspicions)
+                self.wait()
+            idle = not (self.holds or self.pending or self.in_hand or self.again or self.holed or self.suspicions)
             if (
                 idle
                 and not any(each.backlog for each in self.connections)

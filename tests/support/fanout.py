@@ -22,7 +22,7 @@ def ignore(*_: object) -> None:
     """Take a signal, and do nothing."""
 
 
-SILENT = Signals(ignore, ignore, ignore)
+SILENT = Signals(ignore, ignore, ignore, ignore)
 
 
 def new_fanout(
@@ -32,10 +32,13 @@ def new_fanout(
     on_gap: Callable[[str], None] = ignore,
     on_job_log_news: Callable[[Job, bool], None] = ignore,
     on_job_log_wait: Callable[[Subscription], None] = ignore,
+    on_progress: Callable[[], None] = ignore,
+    progress_seconds: float = 0.0,
     max_payload_bytes: int = 1 << 20,
     privacy: Privacy = NO_RULES,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Fanout:
     """Return a fanout without queues."""
-    signals = Signals(on_gap, on_job_log_news, on_job_log_wait)
-    return Fanout(Rooms(on_listened, on_stats_wanted), Payloads(max_payload_bytes, privacy), clock, signals)
+    signals = Signals(on_gap, on_job_log_news, on_job_log_wait, on_progress)
+    payloads = Payloads(max_payload_bytes, privacy)
+    return Fanout(Rooms(on_listened, on_stats_wanted), payloads, clock, signals, progress_seconds)

@@ -115,6 +115,8 @@ def event_name(raw: bytes) -> EventName:
     return name
 
 
+PROGRESS: Final = _kinds.setdefault(b"progress", _kind(b"progress", Life.SAME))
+"""The kind of `progress`: this object for each event of that name."""
 _REMOVED: Final = (_kind(b"removed", Life.GONE), _kind(b"removed", Life.SAME))
 
 

@@ -36,6 +36,7 @@ from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
 from jobws.server.jobs.job_log_poller import JobLogPoller
 from jobws.server.jobs.job_log_schedule import JobLogSchedule
+from jobws.server.jobs.progress_timer import ProgressTimer
 from jobws.server.jobs.queue_numbers import QueueNumbers
 from jobws.server.jobs.queue_readers import Queues
 from jobws.server.jobs.reading_back import ReadingBack
@@ -118,14 +119,15 @@ class Bridge:
         verified = _authentication(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
-        stats_wanted = AutoResetEvent()
+        stats_wanted, self._progress = AutoResetEvent(), AutoResetEvent()
         self.fanout = Fanout(
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
             # subscriptions.
             Rooms(lambda queue: self.queues.note_listened(queue), stats_wanted.set),
             payloads,
             time.perf_counter,
-            Signals(holes.note, job_logs.make_due, job_logs.set_deadlines),
+            Signals(holes.note, job_logs.make_due, job_logs.set_deadlines, self._progress.set),
+            settings.progress_ms / 1000,
         )
         self.queues = Queues(
             self.target,
@@ -239,6 +241,7 @@ class Bridge:
             self._tasks.spawn_supervised("the poll of job logs", self._job_log_poller.run)
             self._tasks.spawn_supervised("the wait for job logs", self._job_log_poller.give_up)
             self.queues.start(group)
+            self._tasks.spawn_supervised("the progress that is held", ProgressTimer(self.fanout, self._progress).run)
             self._tasks.spawn_supervised("the sweep", self._sweeper.run)
             self._tasks.spawn_supervised("the numbers of queues", self._stats_feed.run)
             self.logs.start()

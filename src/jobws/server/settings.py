@@ -58,14 +58,12 @@ class Settings:
     """An origin whose pages may connect, besides the bridge's own, or https://*.example.com (one label); repeatable."""
     allowed_hosts: Texts = ()
     """A Host header that is served, besides loopback names; repeatable. With keys, without it every Host is served."""
-
     trusted_proxies: Texts = ()
     """An address, or a network as 10.0.0.0/8, whose proxy_header is believed; repeatable."""
     proxy_header: str = "x-forwarded-for"
     """The header with which these proxies name their client. Others are ignored."""
     root_path: str = ""
     """The path under which a proxy serves the bridge, for instance /live, whether the proxy takes it away or not."""
-
     metrics_listen: str = ""
     """An address of loopback and a port, as 127.0.0.1:9187, where /metrics is also served, without a token."""
 
@@ -187,6 +185,8 @@ class Settings:
     """How long a client may take to send the head of its request, and how long it may keep an idle HTTP connection."""
     send_seconds: float = 30.0
     """How long a client may take to take an HTTP response."""
+    progress_ms: float = 100.0
+    """A subscription gets a job's progress at most once in so many milliseconds, the latest; 0 sends every update."""
     join_seconds: float = 10.0
     """How long a subscription may wait for Redis before it is refused."""
     max_wait_seconds: float = 60.0
@@ -248,6 +248,8 @@ class Settings:
             raise ConfigurationError("limits per minute must be at least 1")
         if self.queue_stats_seconds <= 0:
             raise ConfigurationError("queue_stats_seconds must be above 0")
+        if not 0 <= self.progress_ms <= 10_000:
+            raise ConfigurationError("progress_ms must be 0 to 10000")
         self.metrics_address()
         if self.auth and not self.needs_tokens and not is_loopback(self.host):
             raise ConfigurationError(

@@ -86,6 +86,9 @@ class Model:
     def read_back(self) -> None:
         self.bridge().read_back()
 
+    def wait(self) -> None:
+        self.bridge().wait()
+
     def trim(self) -> None:
         if self.harsh:
             self.redis.trim(self.choose(4), self.queue())
@@ -241,6 +244,7 @@ ACTIONS = (
     *(Model.read_back,) * 4,
     *(Model.take,) * 4,
     *(Model.check,) * 2,
+    *(Model.wait,) * 3,
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
     *(Model.come_back_twice, Model.pass_through, Model.pass_through),
 )

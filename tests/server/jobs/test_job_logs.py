@@ -297,7 +297,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
     """The test counts commands. Subscribing reads the list of active jobs once."""
     redis.add_job("http", "j", state="active")
     redis.client.rpush("bull:http:j:logs", "a")
-    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+    async with live_bridge(redis.url, progress_ms=0, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", {"jobId": "j", "queue": "http", "events": ["*"]})
 
         async def events_cost_nothing() -> None:
@@ -321,7 +321,7 @@ async def test_lines_that_nobody_asked_for_cost_redis_nothing(redis: Redis) -> N
 
 async def test_a_job_with_many_events_is_not_looked_at_for_each(redis: Redis) -> None:
     redis.add_job("http", "j", state="active")
-    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+    async with live_bridge(redis.url, progress_ms=0, queues=("http",)) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", {**WITH_LOGS, "events": ["progress"]})
 
         def work() -> None:

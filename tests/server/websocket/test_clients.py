@@ -229,7 +229,7 @@ async def test_poison_entries_do_no_harm_and_are_counted(redis: Redis) -> None:
         ({b"event": "ack", b"jobId": "p"}, {}),
         ({b"jobId": "p", b"event": "failed", b"failedReason": "x\x00\u2028y"}, {"failedReason": "x\x00\u2028y"}),
     ]
-    async with live_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with live_bridge(redis.url, progress_ms=0) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", {"jobId": "p", "events": ["*"]})
         for fields, data in poison:
             redis.add_entry("http", fields)
@@ -248,7 +248,7 @@ async def test_poison_entries_do_no_harm_and_are_counted(redis: Redis) -> None:
 
 
 async def test_too_large_a_result_is_left_out_and_reported(redis: Redis) -> None:
-    async with live_bridge(redis.url, max_result_bytes=1000) as live, raw_client(live.url) as client:
+    async with live_bridge(redis.url, progress_ms=0, max_result_bytes=1000) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", "1")
         result = json.dumps("x" * 2000)
         at = redis.add_event("http", "completed", "1", returnvalue=result, prev="active")
@@ -269,7 +269,7 @@ async def test_recordings_arrive_complete_and_in_order(redis: Redis, name: str) 
     for queue in queues:
         redis.make_queue(queue)
     expected: dict[str, list[tuple[str, str, object]]] = {queue: [] for queue in queues}
-    async with live_bridge(redis.url, queues=("*",)) as live, raw_client(live.url) as client:
+    async with live_bridge(redis.url, progress_ms=0, queues=("*",)) as live, raw_client(live.url) as client:
         job_ids = sorted({entry.fields["jobId"] for entry in entries if "jobId" in entry.fields})
         await client.ask("subscribe-job", {"jobs": job_ids, "events": ["*"]})
         for entry in entries:

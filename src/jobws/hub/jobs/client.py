@@ -96,6 +96,7 @@ class JobClient(Client[Request, PendingSubscription]):
     def _serve(self, request: Request) -> PendingSubscription | None:
         match request:
             case Ping():
+                self._fanout.send_held_progress(self._subscriptions)
                 self._answer(Pong(PongData(positions(self._subscriptions, self._fanout)), echoed(request.ref)))
             case Unsubscribe():
                 self._unsubscribe(request)
@@ -204,15 +205,14 @@ class JobClient(Client[Request, PendingSubscription]):
     def _admit(self, subscription: Subscription, beginning: Beginning) -> None:
         """Let an answered subscription into its room. Have it get what it missed, and then new events."""
         subscription.acked = True
-        self._fanout.rooms.join(subscription)
+        self._fanout.join(subscription)
         if beginning.replays:
             subscription.held = []
             if subscription.request.logs is None:
                 self._add(beginning.replays)
             else:  # the lines that are there come before the outcome
-                self._fanout.job_logs.drain(
-                    subscription, subscription.job_states, partial(self._read_later, beginning.replays)
-                )
+                then = partial(self._read_later, beginning.replays)
+                self._fanout.job_logs.drain(subscription, subscription.job_states, then)
         else:
             self._fanout.go_live(subscription)
         for queue in beginning.owed:
@@ -291,7 +291,7 @@ class JobClient(Client[Request, PendingSubscription]):
                     self._tell_end(key)
                 self.end(subscription)
             else:
-                subscription.limit(limiting_sight(key, sight), self._fanout.job_logs)
+                self._fanout.limit(subscription, limiting_sight(key, sight))
         for pending in self._pending:
             pending.limit(sight)
 

@@ -1,7 +1,7 @@
 """Passes stream entries on to the outboxes of the clients that chose them, in one synchronous call.
 
-There is no await between finding the subscriptions and sending to them, so locks and copies are not needed.
-Subscriptions are looked up before the event is decoded, so an event without subscriptions costs two hash look-ups.
+There is no await between finding the subscriptions and sending to them, so locks and copies are not needed. `Batch` has
+the step for one event.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from jobws.bullmq.events import Life, field, kind_of
+from jobws.hub.jobs.batch import Batch
+from jobws.hub.jobs.progress import Windows
 from jobws.hub.jobs.published_streams import PublishedStreams
-from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
 from jobws.protocol.codec import Frame, job_frame, tail_of
-from jobws.protocol.identifiers import is_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jobws.bullmq.events import Kind
     from jobws.bullmq.payloads import Payloads
+    from jobws.hub.jobs.progress import Window
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.jobs.signals import Signals
-    from jobws.hub.jobs.subscription import JobState
-    from jobws.protocol.messages import Sub
+    from jobws.hub.jobs.subscription import Subscription
+    from jobws.protocol.request_types import Sight
     from jobws.redis.commands import Entry
 
 
@@ -41,12 +41,25 @@ class Fanout(PublishedStreams):
     Args:
         rooms: The rooms of all subscriptions.
         payloads: Makes the payloads of events.
-        clock: Returns seconds that never go back. With them, `publish` limits its time.
-        signals: The callbacks for work that needs Redis.
+        clock: Returns seconds that never go back. With them, `publish` limits its time, and progress is merged.
+        signals: The callbacks for work that needs Redis or time.
+        progress_seconds: Within this time, a subscription gets one update of a job's progress. 0 means that it gets
+            every one.
+
+    Attributes:
+        progress: The windows in which progress is held.
     """
 
-    def __init__(self, rooms: Rooms, payloads: Payloads, clock: Callable[[], float], signals: Signals) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        payloads: Payloads,
+        clock: Callable[[], float],
+        signals: Signals,
+        progress_seconds: float = 0.0,
+    ) -> None:
         super().__init__(rooms, signals)
+        self.progress = Windows(progress_seconds, signals.on_progress)
         self._payloads = payloads
         self._clock = clock
 
@@ -58,8 +71,8 @@ class Fanout(PublishedStreams):
             `MAX_DELIVERIES` or taken `MAX_SECONDS`. Then the caller lets other tasks run, and calls `publish` again
             with this index as `start`.
         """
-        batch = _Batch(self, queue)
-        deadline = self._clock() + MAX_SECONDS
+        now = self._clock()
+        batch, deadline = Batch(self, queue, now), now + MAX_SECONDS
         step = 1 if self._payloads.take_long(queue) else 64  # how many entries come between two looks at the clock
         index = start
         try:
@@ -68,11 +81,7 @@ class Fanout(PublishedStreams):
                 try:
                     batch.deliver(stream_id, fields)
                 except Exception:  # noqa: BLE001 - one bad entry must not stop the others
-                    if not self.counts["poison"]:
-                        _log.exception(
-                            "entry %r of queue %s was skipped; further ones are only counted", stream_id, queue
-                        )
-                    self.counts["poison"] += 1
+                    self.note_poison(queue, stream_id)
                 if batch.deliveries >= MAX_DELIVERIES or (index % step == step - 1 and self._clock() > deadline):
                     break
             return index + 1 if entries else 0
@@ -83,6 +92,12 @@ class Fanout(PublishedStreams):
             self.counts["entries"] += index + 1 - start
             self.counts["deliveries"] += batch.deliveries
             batch.finish()
+
+    def note_poison(self, queue: str, stream_id: bytes) -> None:
+        """Count an entry that was skipped, because of the exception that is being handled. Log the first one."""
+        if not self.counts["poison"]:
+            _log.exception("entry %r of queue %s was skipped; further ones are only counted", stream_id, queue)
+        self.counts["poison"] += 1
 
     def release(self, subscription: Subscription) -> None:
         """Send the events that a subscription holds back, and hold none from now on. Do nothing if it has ended."""
@@ -145,152 +160,81 @@ class Fanout(PublishedStreams):
             self.counts[anomaly] += 1
         return tail_of(data)
 
+    # ---- progress that is held ----
 
-class _Batch:
-    """The state of one call of `Fanout.publish`.
+    def send_due_progress(self) -> float | None:
+        """Send the progress of all windows that have ended.
 
-    Attributes:
-        deliveries: How many deliveries there were so far. An event for three subscriptions is three deliveries.
-    """
-
-    __slots__ = (
-        "_anywhere",
-        "_fanout",
-        "_followed",
-        "_history",
-        "_named",
-        "_published_before",
-        "_queue",
-        "_touched",
-        "_whole_queue",
-        "deliveries",
-    )
-
-    def __init__(self, fanout: Fanout, queue: str) -> None:
-        self._fanout = fanout
-        self._queue = queue
-        self._anywhere = fanout.rooms.anywhere
-        self._named = fanout.rooms.named(queue)
-        self._followed = fanout.job_logs.followers
-        self._history = fanout.history.of(queue)
-        self._published_before = fanout.rereads.get(queue)
-        self._whole_queue = fanout.rooms.whole_queue(queue)
-        self._touched: dict[Subscriber, None] = {}
-        self.deliveries = 0
-
-    def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Add an event to the history, note in `job_states` what it says of its job, and send it.
-
-        It goes to the subscriptions that chose it. Without a job id, or with an empty one, it is an event of the queue
-        itself, such as `drained`. An event that was published before is only added to the history.
+        Returns:
+            In how many seconds to call this again: 0 if this call has made `MAX_DELIVERIES` or taken `MAX_SECONDS`.
+            None means that no window is open; the signal `on_progress` comes with the next one.
         """
-        # BullMQ writes `event` and `jobId` first. Custom events may have another order.
-        job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
-        kind = kind_of(fields)
-        if kind is None:
-            self._fanout.counts["missing-field"] += 1
-            return
-        self._history.add(job_id, stream_id, kind)
-        if self._published_before is not None and self._published_before.knows(job_id, stream_id, kind):
-            return
-        anywhere = named = None
-        if job_id:
-            anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
-        if anywhere is None and named is None and not self._whole_queue:
-            return
-        if job_id in self._followed:
-            self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
-        recipients: list[Subscription] = []
-        if self._whole_queue:
-            queue, event = self._queue, kind.name.text
-            recipients += [each for each in self._whole_queue if each.wants(queue, event, job_id, stream_id)]
-        if anywhere is not None:
-            self._add_from_job_room(recipients, anywhere, stream_id, kind)
-        if named is not None:
-            self._add_from_job_room(recipients, named, stream_id, kind)
-        if recipients:
-            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
+        now = self._clock()
+        batches: dict[str, Batch] = {}
+        deliveries = 0
+        while (window := self.progress.first_ended(now)) is not None:
+            batch = batches.get(window.queue)
+            if batch is None:
+                batch = batches[window.queue] = Batch(self, window.queue, now)
+            before = batch.deliveries
+            if batch.end_window(window):
+                self.progress.begin_again(window, now)
+            else:
+                self.progress.close(window)
+            deliveries += batch.deliveries - before
+            if deliveries >= MAX_DELIVERIES or self._clock() > now + MAX_SECONDS:
+                break
+        for batch in batches.values():
+            self._finish(batch)
+        end = self.progress.next_end()
+        return None if end is None else max(end - now, 0.0)
 
-    def _add_from_job_room(
-        self, recipients: list[Subscription], members: Iterable[Subscription], stream_id: bytes, kind: Kind
-    ) -> None:
-        """Note for all members whether the job is alive or has ended. Add those that chose the event to `recipients`.
+    def send_held_progress(self, subscriptions: Iterable[Subscription]) -> None:
+        """Send subscriptions the progress that is held for them, because something later is about to be sent."""
+        for subscription in subscriptions if self.progress else ():
+            for window in self.progress.of(subscription):
+                self._send_held(window, subscription)
 
-        A member without a right to the job in this queue is left out. The right is checked only while the member's
-        `job_states` does not have the queue. A queue is added there only with the right, and removed when it is lost.
+    def _send_held(self, window: Window, subscription: Subscription) -> None:
+        batch = Batch(self, window.queue, 0.0)
+        batch.send_held(window, (subscription,))
+        self._finish(batch)
 
-        A member may already have a later outcome, from the job's hash. Then `job_states` has the id up to which
-        outcomes in the stream are old, and these are not sent. An event that the client has from a faster bridge is not
-        sent either.
+    def _finish(self, batch: Batch) -> None:
+        self.counts["deliveries"] += batch.deliveries
+        batch.finish()
+
+    def join(self, subscription: Subscription) -> None:
+        """Let an answered subscription into its room. It does not get the progress that is held now: that is older."""
+        self.rooms.join(subscription)
+        for window in self.progress.of(subscription):
+            window.pass_over((subscription,))
+
+    def limit(self, subscription: Subscription, sight: Sight | None) -> None:
+        """Replace the `sight` of a subscription; see `Subscription.limit`.
+
+        It gets the progress that is held for it if the rights before and the new ones allow that.
         """
-        event, queue, life, ends = kind.name.text, self._queue, kind.life, kind.is_outcome
-        changes_state, lives = ends or life is not Life.SAME, life is Life.LIVES
-        state: JobState = JobEnded(stream_id) if changes_state and not lives else ALIVE
-        # Most members of a room have the same object in `job_states`, so one comparison is enough for all of them.
-        compared, is_news = None, True
-        for subscription in members:
-            if changes_state:
-                known = subscription.job_states.get(queue)
-                if known is None:
-                    if not subscription.gets_events_of(queue):
-                        continue
-                    subscription.note_job_in(queue, state)
-                else:
-                    if known is not compared:
-                        compared, is_news = known, known is ALIVE or is_after(stream_id, known.up_to)
-                    if is_news:
-                        subscription.job_states[queue] = state
-                    elif life is not Life.SAME and not lives:
-                        continue
-                if ends and subscription.owed:
-                    subscription.settle(queue)  # the hash now has this outcome, and no longer the one that was owed
-            elif queue not in subscription.job_states:
-                if not subscription.gets_events_of(queue):
-                    continue
-                subscription.note_job_in(queue)
-            chosen = subscription.request.events
-            if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):
-                continue
-            if chosen is None or event in chosen:
-                recipients.append(subscription)
+        before = self.progress.of(subscription)
+        subscription.limit(sight, self.job_logs)
+        for window in self.progress.of(subscription):
+            if window in before:
+                self._send_held(window, subscription)
+            else:
+                window.pass_over((subscription,))
 
-    def _send(self, recipients: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
-        """Send the event to each recipient, or hold it for the recipient. End the subscriptions that it is to end.
+    def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
+        """Send the progress that is held, and then a `gap`; see `PublishedStreams.send_gap`."""
+        for window in self.progress.of_queue(queue):
+            batch = Batch(self, queue, 0.0)
+            batch.end_window(window)
+            self.progress.close(window)
+            self._finish(batch)
+            yield
+        yield from super().send_gap(queue, reason, floor)
 
-        Recipients with the same `sub` share a frame. All frames share a large tail.
-        """
-        queue, ends = self._queue, kind.is_outcome
-        without_position = not ends and queue in self._fanout.without_position
-        with_position: dict[Sub | None, Frame] = {}
-        without: dict[Sub | None, Frame] = {}
-        self.deliveries += len(recipients)
-        for subscription in recipients:
-            client, request = subscription.client, subscription.request
-            self._touched[client] = None
-            # No outcome is ever owed to a subscription to a whole queue, so its frames keep their positions.
-            hidden = (without_position and request.key.job_id is not None) or (
-                subscription.owed is not None and queue in subscription.owed
-            )
-            if subscription.held is not None:
-                if client.outbox.hold(tail):
-                    at = None if hidden else stream_id
-                    subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=False))
-                continue
-            frames, sub = without if hidden else with_position, request.key.sub
-            frame = frames.get(sub)
-            if frame is None:
-                at = None if hidden else stream_id
-                frame = frames[sub] = job_frame(kind.name.json, tail, position=at, sub=sub)
-            client.outbox.append(frame)
-            if ends and request.until_end:
-                client.end(subscription)
-
-    @property
-    def forgets(self) -> bool:
-        """Whether the queue's history is full, so that each new event displaces an older one."""
-        return self._history.is_full
-
-    def finish(self) -> None:
-        """Flush every client that has a new frame."""
-        for client in self._touched:
-            client.outbox.flush()
+    def forget(self, queue: str) -> None:
+        """Forget all about a queue; see `PublishedStreams.forget`."""
+        for window in self.progress.of_queue(queue):
+            self.progress.close(window)
+        super().forget(queue)

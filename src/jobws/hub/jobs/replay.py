@@ -88,6 +88,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     subscription, queue = owed
     if subscription.ended or subscription.owed is None or queue not in subscription.owed:
         return
+    fanout.send_held_progress((subscription,))
     subscription.settle(queue)
     if not fanout.history.is_current(queue, known.history):
         subscription.client.owe(subscription, queue)

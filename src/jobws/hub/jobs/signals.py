@@ -1,4 +1,4 @@
-"""The callbacks with which the hub asks for work that needs Redis."""
+"""The callbacks with which the hub asks for work that needs Redis, or time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ class Signals(NamedTuple):
             they are sent. The callee has the lines read.
         on_job_log_wait: Called with a subscription whose events are held back until log lines are sent. The callee
             limits the time of the wait.
+        on_progress: Called when progress may have to be sent later. The callee calls `Fanout.send_due_progress` until
+            that returns None.
     """
 
     on_gap: Callable[[str], None]
     on_job_log_news: Callable[[Job, bool], None]
     on_job_log_wait: Callable[[Subscription], None]
+    on_progress: Callable[[], None]

@@ -1,0 +1,158 @@
+"""Merges progress: of the updates that a job reports within some milliseconds, a subscription gets only the latest.
+
+The first update is sent immediately, and opens a window. What is reported within the window is held, in place of what
+was held of the job before. At the end of the window it is sent, and the next window begins, or the window is closed if
+there is nothing to send. A subscription gets what is held for it earlier if something else must be sent that is later.
+
+All subscriptions to a job share one window per queue, and all subscriptions to a whole queue share another one. So an
+update costs the same for any number of subscriptions, and what is held is stored once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from jobws.hub.jobs.subscription import Subscription
+
+Update: TypeAlias = "tuple[int, bytes, Sequence[bytes]]"
+"""What a window holds of one job: the number of the update within the window, its stream id, and its fields."""
+
+
+class Window:
+    """The time after an update was sent, for the subscriptions to one job in one queue, or to one whole queue.
+
+    Args:
+        queue: The queue's label.
+        job_id: The job's id in UTF-8. None means that this is the window of a whole queue.
+        ends: When the window ends, in seconds.
+    """
+
+    __slots__ = ("_count", "_had", "_held", "ends", "job_id", "queue")
+
+    def __init__(self, queue: str, job_id: bytes | None, ends: float) -> None:
+        self.queue = queue
+        self.job_id = job_id
+        self.ends = ends
+        self._count = 0
+        # By job, the latest update. The oldest of these is first.
+        self._held: dict[bytes, Update] = {}
+        # The number of the latest update that a subscription has got, or need not get, if this is not 0.
+        self._had: dict[Subscription, int] = {}
+
+    def hold(self, job_id: bytes, stream_id: bytes, fields: Sequence[bytes]) -> None:
+        """Hold an update in place of the one that is held of the same job. Its id must be higher than all before."""
+        self._count += 1
+        self._held.pop(job_id, None)
+        self._held[job_id] = (self._count, stream_id, fields)
+
+    def held_for(self, subscriptions: Iterable[Subscription]) -> list[Update]:
+        """Return, in order, the updates that at least one of these subscriptions has not got."""
+        had = min((self._had.get(each, 0) for each in subscriptions), default=self._count)
+        updates: list[Update] = []
+        for update in reversed(self._held.values()):
+            if update[0] <= had:
+                break
+            updates.append(update)
+        updates.reverse()
+        return updates
+
+    def is_due(self, update: Update, subscription: Subscription) -> bool:
+        """Whether the subscription has not got this update."""
+        return update[0] > self._had.get(subscription, 0)
+
+    def pass_over(self, subscriptions: Iterable[Subscription]) -> None:
+        """Note that these subscriptions have got what is held now, or need not get it."""
+        if self._held:
+            self._had.update(dict.fromkeys(subscriptions, self._count))
+
+    def empty(self) -> bool:
+        """Hold nothing any more, at the end of the window. Return whether anything was held."""
+        was_used = bool(self._held)
+        self._held.clear()
+        self._had.clear()
+        return was_used
+
+
+class Windows:
+    """All open windows.
+
+    Args:
+        seconds: How long a window is. 0 means that progress is not merged: there are no windows.
+        on_open: Called when a window is opened while there is no other. It must not wait.
+
+    Attributes:
+        of_jobs: The windows of jobs, by job id and then by queue.
+        of_queues: The windows of whole queues.
+    """
+
+    def __init__(self, seconds: float, on_open: Callable[[], None]) -> None:
+        self.of_jobs: dict[bytes, dict[str, Window]] = {}
+        self.of_queues: dict[str, Window] = {}
+        self._seconds = seconds
+        self._on_open = on_open
+        # The window that ends first is first.
+        self._in_order: OrderedDict[Window, None] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._in_order)
+
+    def open(self, queue: str, job_id: bytes | None, now: float) -> None:
+        """Open a window, because an update is being sent. There must be no such window."""
+        if not self._seconds:
+            return
+        window = Window(queue, job_id, now + self._seconds)
+        if job_id is None:
+            self.of_queues[queue] = window
+        else:
+            self.of_jobs.setdefault(job_id, {})[queue] = window
+        if not self._in_order:
+            self._on_open()
+        self._in_order[window] = None
+
+    def first_ended(self, now: float) -> Window | None:
+        """Return a window that has ended at the time `now`, or None. The caller calls `begin_again` or `close`."""
+        window = next(iter(self._in_order), None)
+        return window if window is not None and window.ends <= now else None
+
+    def next_end(self) -> float | None:
+        """Return when the next window ends. None if there is no window."""
+        window = next(iter(self._in_order), None)
+        return None if window is None else window.ends
+
+    def begin_again(self, window: Window, now: float) -> None:
+        """Let a window that has ended begin again."""
+        window.ends = now + self._seconds
+        self._in_order.move_to_end(window)
+
+    def close(self, window: Window) -> None:
+        """Close a window. What it holds is dropped."""
+        del self._in_order[window]
+        if window.job_id is None:
+            del self.of_queues[window.queue]
+            return
+        by_queue = self.of_jobs[window.job_id]
+        del by_queue[window.queue]
+        if not by_queue:
+            del self.of_jobs[window.job_id]
+
+    def of_queue(self, queue: str) -> list[Window]:
+        """Return all windows of a queue: that of the queue, and those of its jobs."""
+        return [window for window in self._in_order if window.queue == queue]
+
+    def of(self, subscription: Subscription) -> list[Window]:
+        """Return the windows of a subscription: those of its room, in the queues whose events it gets.
+
+        A subscription that is not answered yet has none.
+        """
+        key = subscription.request.key
+        if not subscription.acked:
+            return []
+        if key.job_id is None:
+            window = self.of_queues.get(str(key.queue))
+            return [] if window is None else [window]
+        by_queue = self.of_jobs.get(key.job_id.encode(), {})
+        return [window for queue, window in by_queue.items() if subscription.gets_events_of(queue)]
