@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from jobws.access.asked import Check
+from jobws.access.asked import AskedRights, AskedSight, Check
 from jobws.access.scope import Action
 from jobws.server.gate import MAX_REQUESTS
 from jobws.server.reasking import AT_ONCE
@@ -208,4 +208,27 @@ async def test_requests_without_end_do_not_keep_subscriptions_from_being_asked_a
             tasks.start_soon(flood, token)
         await world.ask_again(60)
         tasks.cancel_scope.cancel()
+    assert client.frames() == []
+
+
+@on_test_clock
+async def test_answers_about_a_token_that_was_replaced_meanwhile_do_not_count() -> None:
+    world = World(Authorizer("http", ttl=10))
+    client = await world.client({"queue": "http", "jobId": "1"})
+    world.authorizer.held = held = anyio.Event()
+
+    async def replace_token() -> None:
+        await anyio.sleep(12)
+        world.authorizer.held = None
+        bob = world.rights(b"bob").rights
+        assert isinstance(bob, AskedRights)
+        await bob.judge(lambda each: client.hub_client.examine(AskedSight(each)))
+        client.hub_client.take_rights(AskedSight(bob))
+        world.authorizer.allowed.clear()
+        held.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(replace_token)
+        await world.ask_again(20.9)
+    assert world.authorizer.times == [0, 10, 12]
     assert client.frames() == []
