@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anyio
 
-from jobws.access.asked import AskedRights, AskedSight, Check
+from jobws.access.asked import AskedRights, Check
+from jobws.access.asked_sight import AskedSight
 from jobws.access.scope import Action
 from jobws.server.gate import MAX_REQUESTS
 from jobws.server.reasking import AT_ONCE

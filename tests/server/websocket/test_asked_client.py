@@ -210,6 +210,28 @@ async def test_a_subscription_to_the_log_ends_too(redis: Redis, authorizer: Auth
         assert await client.receive() == {"event": "ended", "data": FORBIDDEN}
 
 
+async def test_the_outcome_of_a_job_in_a_queue_that_is_found_later_is_not_missed(
+    redis: Redis, authorizer: Authorizer
+) -> None:
+    """It is there before the authorizer was asked about the queue."""
+    redis.make_queue("http")
+    redis.add_job("http", "1", state="active")
+    authorizer.allowed = {"read:jobs http/1", "read:jobs new/1"}
+    settings: dict[str, Any] = {"queues": ("*",), "discover_seconds": 0.05}
+    async with (
+        asking_bridge(redis.url, authorizer, **settings) as live,
+        raw_client(live.url, headers=HEADERS) as client,
+    ):
+        assert await answers(client, ("subscribe-job", "1")) == [(0, "ack")]
+        for queue in ("new", "secret"):
+            redis.make_queue(queue)
+            finish(redis, "1", "completed", queue, returnvalue="1")
+        frame = await client.receive()
+        assert (frame["event"], frame["data"]["queue"]) == ("completed", "new")
+        finish(redis, "1", "completed", returnvalue="1")
+        assert (await client.receive())["data"]["queue"] == "http"
+
+
 async def test_requests_that_wait_end_when_they_are_allowed_no_longer(redis: Redis, authorizer: Authorizer) -> None:
     redis.add_job("http", "1", state="active")
     authorizer.allowed, authorizer.ttl = {"read:jobs http/1"}, 0.1
