@@ -73,7 +73,8 @@ class Actions:
         """Remove a job, and leave its children as they are.
 
         Raises:
-            RequestError: `unknown-job`, `locked`, or `bad-state-for-action`.
+            RequestError: `unknown-job`; `locked`: a worker has the job; or `bad-state-for-action`: the job is the next
+                one of a job scheduler.
         """
 
         async def remove(bullmq_queue: Any) -> int:
@@ -94,13 +95,19 @@ class Actions:
         return await self._call(queue, read)
 
     async def remove_flow(self, queue: Queue, job_id: str, expected: frozenset[bytes]) -> bool:
-        """Remove a job and all jobs below it, if these are the `expected` ones.
+        """Remove a job and all jobs below it, if the jobs below it are the expected ones.
+
+        Args:
+            queue: The queue of the job.
+            job_id: The id of the job.
+            expected: The keys of the jobs below it, without its own, as `descendants` returned them.
 
         Returns:
-            Whether they were. If not, nothing was removed.
+            Whether the jobs below it were the expected ones. If not, nothing was removed.
 
         Raises:
-            RequestError: `unknown-job`, `locked`, `bad-state-for-action`, or `too-many`.
+            RequestError: `unknown-job` or `bad-state-for-action`, as for `remove`; `locked`: a worker has the job, or a
+                job below it, and nothing was removed; or `too-many`.
         """
 
         async def remove(bullmq_queue: Any) -> int | None:

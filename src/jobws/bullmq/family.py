@@ -42,7 +42,8 @@ async def watched_descendants(transaction: Any, key: bytes) -> frozenset[bytes]:
     """Return the keys of all jobs below a job, and let the transaction fail if they change before it is executed.
 
     Args:
-        transaction: A pipeline of redis-py.
+        transaction: A pipeline of redis-py whose `multi()` was not called yet. The caller calls it afterwards; until
+            then, the pipeline executes each command immediately.
         key: The key of the job.
 
     Raises:

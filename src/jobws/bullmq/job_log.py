@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class JobLogSlice(Struct, frozen=True):
-    """Up to `limit` log lines of a job: from the index `start` on, or the last ones if `start` is None.
+    """Which log lines of a job to read: up to `limit`, from the index `start` on, or the last ones if that is None.
 
-    If `is_hidden` is true, the answer has `[redacted]` in place of each line.
+    If `is_hidden` is true, each line that is read is replaced by `[redacted]`.
     """
 
     queue: Queue

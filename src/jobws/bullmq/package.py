@@ -92,7 +92,10 @@ class Package:
         await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
 
     def _call(self, queue: Queue, task: Task[Answer], what: str, purpose: str, given_up: threading.Event) -> Answer:
-        """Run the task, and block until it has ended or `given_up` is set."""
+        """Run the task, block until it has ended, and return its result.
+
+        If `given_up` is set before that, the task is cancelled, and RedisUnavailableError is raised.
+        """
         while True:
             master = self._target.master
             portal = self._started(purpose)

@@ -204,7 +204,7 @@ def logs(
         follow: Continue with new lines.
         level: The least severe level: debug, info, warning, error or critical.
         source: Only lines of this program; repeatable.
-        queue: Only lines about this queue; repeatable.
+        queue: Only lines that name this queue, as the program that wrote them calls it; repeatable.
         job: Only lines about the job with this id; repeatable.
         text: Only lines whose message contains this text, in upper or lower case.
         tail: How many of the last lines to print.

@@ -47,7 +47,7 @@ async def follow_logs(
         url: The bridge's base URL.
         level: The lowest level to print; None for all levels.
         source: The programs whose lines to print; empty for all.
-        queue: The labels of the queues; empty for all.
+        queue: The queues of the lines, as the lines name them; empty for all.
         job_id: The ids of the jobs; empty for all.
         text: A text that the message must contain; None for any message.
         tail: How many of the last lines to print.

@@ -173,7 +173,8 @@ class Client:
     async def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
         """Return a snapshot (protocol.md, S2), with the result, of the job in each queue that has it; [] if none has.
 
-        With `queue`, only this queue counts. With `event`, the `id` of an event of it, return that one whole (H11).
+        With `queue`, only this queue counts. With `event`, the `id` of an event of the job, return a list with this
+        event alone, whole, in place of snapshots (H11). `event` needs `queue`.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
@@ -196,10 +197,11 @@ class Client:
             action: `retry`, `promote` or `remove` for a job; `retry-failed`, `pause` or `resume` for a queue.
             queue: The label of the queue.
             job_id: The id of the job; None for an action on the queue.
-            children: Whether `remove` also removes the jobs below the job in its flow.
+            children: Whether `remove` also removes the jobs below the job in its flow. Other actions do not take it.
 
         Returns:
-            `queue`, `job_id`, and for `retry-failed` as `failed` how many failed jobs are retried; UNSET otherwise.
+            `queue`; `job_id`, UNSET after an action on the queue; and `failed`, how many failed jobs are retried, UNSET
+            after any action but `retry-failed`.
 
         Raises:
             UnreachableError: No bridge answers at that URL.

@@ -35,14 +35,15 @@ def parse_privacy(
     *,
     discovers: bool,
 ) -> Privacy:
-    """Return the rules.
+    """Return the rules. In the four lists, a queue is a label, or `*` for all queues.
 
     Args:
-        redact: Rules `QUEUE:FIELD` or `QUEUE:FIELD.path`. In FIELD and path, `%XX` stands for a byte in UTF-8.
+        redact: Rules `QUEUE:FIELD` or `QUEUE:FIELD.path`. FIELD is a field of events or of jobs' hashes, or `logs`, for
+            log lines. In FIELD and path, `%XX` stands for a byte in UTF-8.
         no_results: The queues whose results and reasons of failure are not shown.
         show_data: The queues whose jobs' data are shown.
         show_stacktraces: The queues whose jobs' stack traces are shown.
-        queues: The labels and names of the queues with which the bridge is started.
+        queues: The names of the queues with which the bridge is started, by label.
         discovers: Whether the bridge may find further queues. If not, a rule for a queue that is not in `queues` is an
             error.
 

@@ -69,13 +69,15 @@ def redact(value: bytes, tree: Tree) -> bytes | None:
 
 
 class _Redaction:
-    """Goes through a text. Methods get the index at which something begins, and return the index after it.
+    """Goes through a text once, when the object is made.
+
+    Methods get the index at which something begins, and return the index after it.
 
     Raises:
         ValueError: The text is not JSON, or has a key twice in an object.
 
     Attributes:
-        result: The text, with what is replaced.
+        result: The text after the replacements.
     """
 
     def __init__(self, text: str, tree: Tree) -> None:
@@ -144,7 +146,7 @@ def _after(what: re.Pattern[str], text: str, index: int) -> int:
 
 
 def _escaped_key(text: str, index: int) -> tuple[str, int]:
-    """Return a key that has escapes, and the index of its value."""
+    """Return a key that has escapes, and the index of its value. `index` is that of the quote before the key."""
     if not text.startswith('"', index):
         raise ValueError("no key")
     key, index = _skip(text, index)

@@ -42,7 +42,7 @@ class QueueRules(Struct, frozen=True):
 
     @property
     def hides_lines(self) -> bool:
-        """Whether the text of log lines is replaced."""
+        """Whether log lines are replaced: those of the queue's jobs, and those of the log that name the queue."""
         return LOGS in self.redacted
 
     def event(self, fields: Sequence[bytes], json_field: bytes | None) -> Sequence[bytes]:
@@ -107,7 +107,7 @@ class Privacy:
         return rules is not None and rules.hides_lines
 
     def hides_log_lines(self, queue: str | None) -> bool:
-        """Whether the text of a line of the log is replaced that names this queue; None if it names none.
+        """Whether the text of a line of the log that names this queue is replaced. False for None: it names no queue.
 
         A program that writes lines knows a queue's name, and maybe not its label, so either counts.
         """

@@ -51,7 +51,7 @@ class Permission(NamedTuple):
 class Decision(NamedTuple):
     """The answers to some checks, in their order, and what the authorizer said of the token.
 
-    None in place of an answer means that this one check failed.
+    None in place of an answer means that there is neither a yes nor a no, since asking about this check failed.
     """
 
     permissions: Sequence[Permission | None]
@@ -136,7 +136,7 @@ class FunctionAuthorizer:
     """Asks a function of the app, once for each check. Its answers are not kept for further requests.
 
     Args:
-        authorize: The function. Anything but True, and an error, is a no.
+        authorize: The function. Anything but True is a no. A check with which it raises an exception has no answer.
         seconds: How long it may take for all checks of one request.
     """
 
@@ -145,7 +145,7 @@ class FunctionAuthorizer:
         self._seconds = seconds
 
     async def decide(self, subject: Subject, checks: Sequence[Check]) -> Decision:
-        """Return the function's answers. Raises AuthorizerError."""
+        """Return the function's answers. Raises AuthorizerError, for all of them, if the time is over."""
         found: list[Permission | None] = [None] * len(checks)
         left = iter(enumerate(checks))
         try:
@@ -170,7 +170,9 @@ class FunctionAuthorizer:
 
 
 def authorizer_of(settings: Settings, authorize: Authorize | None) -> HttpAuthorizer | FunctionAuthorizer | None:
-    """Return the function's or the settings' authorizer. None means that the scopes of tokens decide.
+    """Return what asks the function. If there is none, return what asks the server that the settings name.
+
+    None means that the settings name none: the scopes of tokens decide.
 
     Raises:
         ConfigurationError: The URL or the file of the secret cannot be used.

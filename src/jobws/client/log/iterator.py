@@ -66,7 +66,7 @@ async def connect_logs(
         url: The bridge's base URL, as for `jobws.client.connect`.
         level: The lowest level to read: debug, info, warning, error or critical. None means all levels.
         source: The name or names of the programs that wrote the lines. None means any.
-        queue: The label or labels of the queues that the lines concern. None means any.
+        queue: The queue or queues that the lines name, as the programs that wrote them call them. None means any.
         job_id: The id or ids of the jobs that the lines concern. None means any.
         text: Text that the message must contain, in upper or lower case. None means any.
         tail: Begin with the last lines that pass the filters, at most this many.

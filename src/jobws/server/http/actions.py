@@ -57,7 +57,10 @@ _OF_JOBS: Final = frozenset({Action.RETRY_JOB, Action.PROMOTE_JOB, Action.REMOVE
 
 
 def may_as_asked(identity: Identity, request: Request) -> bool:
-    """Whether an identity may do what the query of `POST /actions` asks for. What is unknown only an admin may do."""
+    """Whether an identity may do what the query of `POST /actions` asks for.
+
+    Without a known `action`, only an admin passes. It learns from `in_actions_query` what is wrong.
+    """
     asked = parameters(request, ("action", "queue", "jobId"))
     action = ACTIONS.get(asked.get("action", ""), Action.ADMIN)
     return allows(identity, action, asked.get("queue"), asked.get("jobId"))
@@ -167,8 +170,12 @@ class Acting:
     async def _remove_flow(self, request: Request, queue: Queue, job_id: str) -> None:
         """Remove a job with all jobs below it, if the caller may remove each of them. Otherwise remove nothing.
 
+        If jobs are added below it meanwhile, this begins again, up to 5 times in all.
+
         Raises:
-            RequestError: `forbidden`, `unknown-job`, `locked`, or `bad-state-for-action`.
+            RequestError: `forbidden`; `bad-state-for-action`: also if a job below it is of a queue that the bridge does
+                not serve; and what `remove_flow` and `judged` raise.
+            RedisUnavailableError: Redis did not answer, or jobs were added each time.
         """
         actions = self._service.actions
         for _ in range(_ATTEMPTS):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 async def whole_event(service: Service, label: str, job_id: str, event: str) -> Response:
     """Return an event's name and its payload, whatever its size.
 
-    The event is read from the stream. If it is not there any more, the answer is the outcome that the job's hash shows.
+    The event is read from the stream. If it is not there any more, the answer is the job's outcome as the job's hash
+    shows it, whatever the event was. A position with a `~` names an outcome. Then only the hash is read, and it must
+    show this outcome.
 
     Args:
         service: The bridge.
@@ -33,8 +35,8 @@ async def whole_event(service: Service, label: str, job_id: str, event: str) -> 
         event: The position of the event.
 
     Raises:
-        RequestError: `bad-data`: `event` is no position; `unknown-queue`; or `gone`: neither the stream has the event
-            nor a hash its outcome.
+        RequestError: `bad-data`: `event` is no position; `unknown-queue`; `unavailable`; or `gone`: the stream does not
+            have the event, and the job has no hash, or no such outcome.
         RedisUnavailableError: Redis did not answer.
     """
     parsed = parse_position(event)

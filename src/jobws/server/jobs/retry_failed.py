@@ -32,8 +32,8 @@ class FailedJobs:
     async def retry(self, queue: Queue) -> int:
         """Begin to retry the jobs that have failed by now, and return their number.
 
-        Jobs that fail again meanwhile are not retried again, or a job that always fails would be retried for ever. If
-        the queue's failed jobs are being retried already, nothing else is begun.
+        Jobs that fail meanwhile are not retried, or a job that always fails would be retried for ever. While the jobs
+        of an earlier call are still being retried, a call begins nothing, and also returns how many jobs have failed.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.
