@@ -66,6 +66,8 @@ def test_a_rule(rule: str, label: str, redacted: dict[str, Any] | None) -> None:
         ("http:failedReason.x", f"{ONLY[0]} write http:failedReason, {ONLY[1]}"),
         ("http:logs.x", f"{ONLY[0]} write http:logs, {ONLY[1]}"),
         ("http:to.ken", f"{ONLY[0]} write http:to, {ONLY[1]}"),
+        ("http:data.a*", "a * is a part of a path by itself; %2A is a star in a key"),
+        ("http:data.**.x", "a * is a part of a path by itself; %2A is a star in a key"),
         ("http:data.%", "a % needs two hexadecimal digits after it; %25 is a % itself"),
         ("http:a%2", "a % needs two hexadecimal digits after it; %25 is a % itself"),
         ("http:data.%FF", "what %XX stands for must be UTF-8"),

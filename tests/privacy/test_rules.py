@@ -98,6 +98,7 @@ def test_a_jobs_hash() -> None:
         **{"name": b"x", "progress": b'{"a":"[redacted]","b":2}', "failedReason": None, "data": b'{"a":1,"b":2}'},
         **{"returnvalue": None, "timestamp": b"5"},
     }
+    assert rules("q:timestamp", "q:finishedOn").job(hash) == hash  # by which outcomes are told apart
     assert rules("q:data", "q:name", "q:progress").job(hash) == {
         **hash,
         **{"name": b"[redacted]", "progress": b'"[redacted]"', "data": b'"[redacted]"'},

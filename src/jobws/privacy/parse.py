@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from jobws.errors import ConfigurationError
 from jobws.privacy.paths import MAX_PARTS, tree_of
-from jobws.privacy.rules import JSON_FIELDS, LOGS, Privacy, QueueRules
+from jobws.privacy.rules import JOB_FIELDS, JSON_FIELDS, LOGS, Privacy, QueueRules
 from jobws.protocol.identifiers import can_be_queue
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EVERY: Final = "*"
 """In a rule: every queue, or every key and item of one level of a path."""
-_FIELDS: Final = (*JSON_FIELDS, "failedReason", LOGS, "name", "stacktrace")
 _NEEDED: Final = ("event", "jobId", "queue")
 _BROKEN_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
@@ -99,7 +98,7 @@ def _parse_rule(text: str) -> tuple[str, str, Path]:
     name = _decoded(field, text)
     if name in _NEEDED:
         raise ConfigurationError(f"--redact {text}: clients need {name} to know which event of which job they get")
-    meant = next((each for each in _FIELDS if each.lower() == name.lower()), name)
+    meant = next((each for each in (*JOB_FIELDS, LOGS) if each.lower() == name.lower()), name)
     if meant != name:
         raise ConfigurationError(f"--redact {text}: is {meant} meant? Upper and lower case differ")
     if path and name not in JSON_FIELDS:
@@ -107,6 +106,8 @@ def _parse_rule(text: str) -> tuple[str, str, Path]:
             f"--redact {text}: only {', '.join(JSON_FIELDS)} have paths; write {label}:{field}, "
             "and %2E for a dot in a name"
         )
+    if any(EVERY in each and each != EVERY for each in path):
+        raise ConfigurationError(f"--redact {text}: a {EVERY} is a part of a path by itself; %2A is a star in a key")
     if len(path) > MAX_PARTS:
         raise ConfigurationError(f"--redact {text}: a path may have {MAX_PARTS} parts, this one has {len(path)}")
     return label, name, tuple(None if each == EVERY else _decoded(each, text) for each in path)

@@ -20,6 +20,8 @@ LOGS: Final = "logs"
 RESULTS: Final = ("returnvalue", "failedReason")
 JSON_FIELDS: Final = ("data", "progress", "returnvalue")
 """The fields of a job's hash that hold JSON. The others are text."""
+JOB_FIELDS: Final = (*JSON_FIELDS, "failedReason", "name", "stacktrace")
+"""The fields of a job's hash that rules change. The others are times and numbers, by which outcomes are told apart."""
 # An event `progress` has the progress in the field `data`, which in a job's hash is something else.
 _PROGRESS_FIELD: Final = b"data"
 
@@ -65,7 +67,9 @@ class QueueRules(Struct, frozen=True):
     def job(self, values: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
         """Return the fields of a job's hash, by name, as clients may see them. One that they may not see is None."""
         return {
-            name: None if value is None else self._field(name, value, is_json=name in JSON_FIELDS)
+            name: value
+            if value is None or name not in JOB_FIELDS
+            else self._field(name, value, is_json=name in JSON_FIELDS)
             for name, value in values.items()
         }
 
