@@ -239,8 +239,11 @@ async def test_no_wrong_number_of_workers_is_told(redis: Redis) -> None:
         redis.add_job("http", "1", state="active")
         assert await workers(live.url) is None
         redis.client.delete("bull:http:active")
-        redis.client.execute_command("ACL", "SETUSER", "default", "-client|list")  # type: ignore[no-untyped-call]
-        assert await workers(live.url) is None
+        redis.client.acl_setuser("default", enabled=True, commands=["-client|list"])
+        try:
+            assert await workers(live.url) is None
+        finally:  # other tests use this Redis, too
+            redis.client.acl_setuser("default", enabled=True, commands=["+client|list"])
 
 
 async def test_they_go_on_when_redis_is_back(redis: Redis) -> None:
