@@ -18,13 +18,9 @@ _SUFFIX: Final = ":events"
 
 
 class Added(NamedTuple):
-    """An entry that was added. Clients get it only if it has a job id.
-
-    `stream` counts the streams that were deleted before.
-    """
+    """An entry that was added. `stream` counts the streams that were deleted before."""
 
     id: str
-    has_job: bool
     stream: int
 
 
@@ -49,8 +45,7 @@ class Streams:
                 while command[place].upper() in (b"NOMKSTREAM", b"MAXLEN", b"MINID", b"LIMIT"):
                     place += 1 if command[place].upper() == b"NOMKSTREAM" else 2
                     place += command[place - 1] in (b"=", b"~")
-                added = Added(command[place].decode(), b"jobId" in command[place + 1 :: 2], self._deleted[queue])
-                self.entries[queue].append(added)
+                self.entries[queue].append(Added(command[place].decode(), self._deleted[queue]))
                 self.present[queue] = self.present.get(queue, 0) + 1
             case b"DEL" | b"UNLINK":
                 for queue in filter(None, map(_queue, command[1:])):

@@ -70,7 +70,7 @@ class Watch:
         # A queue without a stream has no position. The time of the subscription counts instead, since an earlier stream
         # may have had entries.
         begin = f"{self._began_at:.0f}-0" if self.begin == START else self.begin
-        due = [each for each in entries if each.has_job and position(begin) < position(each.id)]
+        due = [each for each in entries if position(begin) < position(each.id)]
         by_pong: dict[Claim, list[str]] = {}
         told: dict[Claim, list[str]] = {}
         for each in due:
@@ -91,7 +91,7 @@ class Watch:
         return Judgement(
             silent,
             doubles,
-            self._wrong({each.id for each in entries if each.has_job}),
+            self._wrong({each.id for each in entries}),
             Counter({**counts, "gaps": gaps}),
         )
 

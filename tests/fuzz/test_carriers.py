@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobws.access.carrier import Carrier, check_text, find_token
+from jobws.access.carrier import Carried, Carrier, check_text, find_token
 from jobws.errors import TokenRefusedError
 from tests.fuzz.mutations import attempt, changed_text
 
@@ -66,7 +66,7 @@ def test_the_first_carrier_that_is_present_decides(headers: list[str], offered: 
         assert isinstance(answer, TokenRefusedError)
         assert answer.code == "bad-token"
     else:
-        assert answer == (None if first is None else (first[0], *first[1]))
+        assert answer == (None if first is None else Carried(first[0], *first[1]))
 
 
 ALLOWED = frozenset(string.ascii_letters + string.digits + "-._~")

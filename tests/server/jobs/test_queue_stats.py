@@ -23,7 +23,7 @@ from tests.support.node import NodeProcess, install_packages
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.client import Frame, RawClient
@@ -232,7 +232,8 @@ async def test_workers_of_both_languages_are_counted(redis: Redis, tmp_path: Pat
                     await anyio.sleep(0.05)
 
 
-async def test_no_wrong_number_of_workers_is_told(redis: Redis) -> None:
+async def test_no_wrong_number_of_workers_is_told(own_redis: Callable[[], Redis]) -> None:
+    redis = own_redis()  # a right is taken from its user
     redis.make_queue("http")
     async with often(redis.url, intervals=IMPATIENT) as live:
         assert await workers(live.url) == 0
