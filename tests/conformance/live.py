@@ -94,6 +94,8 @@ def give(redis: Redis, vector: Vector) -> None:
     """Write what Redis has before the steps."""
     for job in vector.get("given", []):
         redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
+    for above, keys in vector.get("below", {}).items():
+        redis.client.sadd(f"{above}:dependencies", *keys)
     for queue, length in vector.get("maxLengths", {}).items():
         redis.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", length)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from jobws.bullmq.snapshot import LookUp
-from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.following import FollowingClient
 from jobws.privacy.rules import NO_RULES
 from jobws.protocol.messages import JobSnapshot
 from jobws.protocol.session import Session
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobws.bullmq.snapshot import Job
+    from jobws.hub.jobs.client import JobClient
+    from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.hub.jobs.query import Query
@@ -97,9 +99,12 @@ class Client:
         self.queues = bridge.queues
         self.woken = 0
         self.read_back: list[JobClient] = []
-        self.hub_client = JobClient(
+        # The flow of each signal that a flow is new or has changed.
+        self.flows: list[Flow] = []
+        self.hub_client = FollowingClient(
             Session(self.queues, 1 << 18, 100, EVERYTHING),
             *(self.fanout, self.queues, max_subscriptions, outbox_bytes, self._wake, self.read_back.append),
+            on_flow=self.flows.append,
         )
 
     def _wake(self) -> None:

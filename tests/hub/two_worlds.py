@@ -74,6 +74,9 @@ class Judge:
     def reads_queue(self, _queue: str) -> bool:
         return True
 
+    def reads_children(self, _queue: str, _job_id: str) -> bool:
+        raise AssertionError
+
     def may_read_queue(self, queue: str) -> bool:
         return any(each.is_of_queue and each.queue in (None, queue) for each in self.rights)
 

@@ -34,6 +34,10 @@ class Noting:
         self.asked.append(job_id)
         return False
 
+    def reads_children(self, queue: str, job_id: str) -> bool:
+        self.asked.append(("children", queue, job_id))
+        return False
+
     def reads_queue(self, _queue: str) -> bool:
         return False
 

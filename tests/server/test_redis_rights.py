@@ -36,6 +36,10 @@ async def test_a_user_with_the_rights_to_read_reads_all(redis: Redis) -> None:
             assert ack["jobs"][0]["state"] == "active"
             sent = redis.add_event("q17", "completed", "1", returnvalue="1")
             assert (await client.receive())["id"] == sent
+            redis.client.sadd("bull:q17:1:dependencies", "bull:q16:2")
+            await client.send("subscribe-job", {"jobId": "1", "queue": "q17", "children": True, "sub": 5})
+            redis.add_event("q16", "completed", "2", returnvalue="1")
+            assert (await client.until("completed", jobId="2"))[-1]["parent"] == {"queue": "q17", "jobId": "1"}
             for path in ("/queues", "/queues/q17/jobs?state=active", "/jobs/q17/1", "/jobs/q17/1/logs", "/readyz"):
                 status, body = await ask(live.url + path)
                 assert status == 200, body

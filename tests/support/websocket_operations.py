@@ -56,7 +56,7 @@ def add_lines(redis: Redis) -> None:
 ALL_EVENTS: Final = {"queue": "http", "events": ["*"]}
 OPERATIONS: Final = {
     "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
-    "subscribe-job in flow": Operation([("subscribe-job", JOB)], told_outcome),
+    "subscribe-job in flow": Operation([("subscribe-job", {**JOB, "children": True})], told_outcome),
     "subscribe-job anywhere": Operation([("subscribe-job", "<id>")], told_outcome),
     "subscribe-job with lines": Operation(
         [("subscribe-job", {**JOB, "logs": True})],

@@ -48,6 +48,10 @@ class AskedSight:
         """Whether the client may read the queue's counts and its events without a job."""
         return self.rights.include(Action.READ_QUEUE, queue, None)
 
+    def reads_children(self, queue: str, job_id: str) -> bool:
+        """Whether the client may follow all jobs below this job in its flow, whatever their queues are."""
+        return self.rights.include(Action.READ_CHILDREN, queue, job_id)
+
     def may_read_lines(self, queue: str | None) -> bool:
         """Whether the client may read lines of the log about jobs of the queue, or (None) every line."""
         return self.rights.include(Action.READ_LOGS, queue, None)

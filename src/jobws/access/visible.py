@@ -73,6 +73,10 @@ class IdentitySight:
         """Whether the identity may read the queue's counts and its events without a job."""
         return allows(self._identity, Action.READ_QUEUE, queue)
 
+    def reads_children(self, queue: str, job_id: str) -> bool:
+        """Whether the identity may follow all jobs below this job in its flow, whatever their queues are."""
+        return self.reads_all or allows(self._identity, Action.READ_CHILDREN, queue, job_id)
+
     def may_read_lines(self, queue: str | None) -> bool:
         """Whether the identity may read lines of the log about jobs of the queue, or (None) every line."""
         return allows(self._identity, Action.READ_LOGS, queue)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_JOBS: Final = 10_000
 # What a job's key is followed by in the keys of its lists of children, and the command that reads such a list: children
 # that have not ended, that completed, and that failed, ignored or not (includes/removeJobWithChildren.lua).
-_LISTS: Final = {
+LISTS: Final = {
     b":dependencies": ("SMEMBERS",),
     b":processed": ("HKEYS",),
     b":failed": ("HKEYS",),
@@ -52,7 +52,7 @@ async def watched_descendants(transaction: Any, key: bytes) -> frozenset[bytes]:
     found: set[bytes] = set()
     level = {key}
     while level:
-        lists = [each + suffix for each in level for suffix in _LISTS]
+        lists = [each + suffix for each in level for suffix in LISTS]
         await transaction.watch(*lists)
         # Most jobs have no children, and one command tells this for all of them.
         if not await transaction.exists(*lists):
@@ -69,7 +69,7 @@ async def watched_descendants(transaction: Any, key: bytes) -> frozenset[bytes]:
 
 async def _children(transaction: Any, key: bytes) -> set[bytes]:
     children: set[bytes] = set()
-    for suffix, (command, *arguments) in _LISTS.items():
+    for suffix, (command, *arguments) in LISTS.items():
         # Not decoded, since ids may be no UTF-8.
         children.update(await transaction.execute_command(command, key + suffix, *arguments, NEVER_DECODE=True))
     return children

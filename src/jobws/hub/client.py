@@ -179,13 +179,13 @@ class Client(ABC, Generic[RequestT, PendingT]):
             self.outbox.append(encode(Expiring(ExpiringData(expires_ms))))
             self.outbox.flush()
 
-    def _tell_end(self, key: SubscriptionKey | None) -> None:
-        """Tell the client that a subscription has ended because the client has no right to it.
+    def _tell_end(self, key: SubscriptionKey | None, why: ItemError = FORBIDDEN) -> None:
+        """Tell the client that a subscription has ended, mostly because the client has no right to it.
 
         `key` is None for a subscription to the log, which has no key.
         """
         queue, job_id = (UNSET, UNSET) if key is None else (key.queue or UNSET, key.job_id or UNSET)
-        data = EndedData(FORBIDDEN.code, FORBIDDEN.message, queue, job_id)
+        data = EndedData(why.code, why.message, queue, job_id)
         self.outbox.append(encode(SubscriptionEnded(sub=named(None if key is None else key.sub), data=data)))
 
     def close(self, why: Close) -> None:

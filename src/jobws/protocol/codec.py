@@ -114,8 +114,19 @@ def tail_of(data: bytes) -> bytes:
     return b',"data":%b}' % data
 
 
+def parent_of(queue: str, job_id: str) -> bytes:
+    """Return the part of a frame that says which job is above the frame's job in a flow, for `job_frame`."""
+    return b',"parent":{"queue":%b,"jobId":%b}' % (json_text(queue), json_text(job_id))
+
+
 def job_frame(
-    name: bytes, tail: bytes, *, position: bytes | None = None, sub: Sub | None = None, replayed: bool = False
+    name: bytes,
+    tail: bytes,
+    *,
+    position: bytes | None = None,
+    sub: Sub | None = None,
+    parent: bytes = b"",
+    replayed: bool = False,
 ) -> Frame:
     """Return the frame of a job event, or of log lines of a job.
 
@@ -124,11 +135,13 @@ def job_frame(
         tail: The end of the frame, made by `tail_of`.
         position: The `id`, for instance `b"1795435729358-0"`. None means that the frame has no `id`.
         sub: The name of the subscription; None if it has none.
+        parent: For a job below in a flow, what `parent_of` returns.
         replayed: Whether the event is of the past and was read from Redis.
     """
     head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)
     if sub is not None:
         head += b',"sub":%b' % (b"%d" % sub if isinstance(sub, int) else json_text(sub))
+    head += parent
     if replayed:
         head += b',"replayed":true'
     return Frame(head, tail) if len(tail) > SHARED_BYTES else Frame(head + tail)

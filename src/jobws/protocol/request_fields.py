@@ -75,6 +75,21 @@ def parse_events(item: dict[str, object]) -> frozenset[str] | None:
     return None if "*" in names else frozenset(names)
 
 
+def parse_children(item: dict[str, object], queue: str | None) -> bool:
+    """Return whether the item has `"children": true`. `queue` is that of the item.
+
+    Raises RequestError (`bad-children`) for another value than a boolean, without `queue`, and together with `logs`.
+    """
+    children = item.get("children")
+    if children is None or children is False:
+        return False
+    if children is not True:
+        raise RequestError("bad-children", f"`children` must be true or false, not {type_name(children)}")
+    if queue is None or item.get("logs"):
+        raise RequestError("bad-children", "`children` needs `queue`, and goes without `logs`")
+    return True
+
+
 def parse_until_end(item: dict[str, object]) -> bool:
     """Return whether the item has `"until": "end"`. Raises RequestError (`bad-until`) if it has another `until`."""
     until = item.get("until")

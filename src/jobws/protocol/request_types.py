@@ -35,8 +35,15 @@ class SubscriptionKey(Room, frozen=True):
     sub: Sub | None = None
 
 
+class ChildOf(Struct, frozen=True):
+    """Where a job is in a flow: the job above it, and the job at the top, whose flow a client follows."""
+
+    parent: Room
+    top: Room
+
+
 class SubscriptionRequest(Struct, frozen=True):
-    """One subscription as a client asks for it.
+    """One subscription as a client asks for it, or as the bridge makes it for a job below in a flow.
 
     Attributes:
         key: What the subscription is to, and its name.
@@ -48,6 +55,8 @@ class SubscriptionRequest(Struct, frozen=True):
             job's hash the client has got.
         logs: The positions after which log lines are wanted; None if no lines are.
         stats: Whether the numbers of the queue, `queue-stats`, are wanted. Only of a whole queue.
+        children: Whether the jobs below the job in its flow are followed, too. Only of a job in a queue.
+        child_of: Where the job is in a flow that the client follows; None if the client asked for this job itself.
     """
 
     key: SubscriptionKey
@@ -57,6 +66,8 @@ class SubscriptionRequest(Struct, frozen=True):
     sent: dict[str, str] | None = None
     logs: JobLogPositions | None = None
     stats: bool = False
+    children: bool = False
+    child_of: ChildOf | None = None
 
     @property
     def is_stats_only(self) -> bool:
@@ -116,6 +127,10 @@ class Sight(Protocol):
 
     def may_read(self, queue: str, job_id: str | None) -> bool:
         """Whether a job of the queue may be read, or (None) every job of the queue."""
+        ...
+
+    def reads_children(self, queue: str, job_id: str) -> bool:
+        """Whether all jobs below this job in its flow may be followed, whatever their queues are."""
         ...
 
     def reads_somewhere(self, job_id: str) -> bool:

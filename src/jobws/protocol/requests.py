@@ -12,7 +12,14 @@ from jobws.protocol.identifiers import parse_job_id, type_name
 from jobws.protocol.job_log_position import parse_logs
 from jobws.protocol.messages import OUTCOMES, Cursor, ItemError, Ref
 from jobws.protocol.queue_stats import QUEUE_STATS
-from jobws.protocol.request_fields import parse_after, parse_events, parse_label, parse_sub, parse_until_end
+from jobws.protocol.request_fields import (
+    parse_after,
+    parse_children,
+    parse_events,
+    parse_label,
+    parse_sub,
+    parse_until_end,
+)
 from jobws.protocol.request_types import (
     Authenticate,
     Ping,
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 
 FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
-_COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs")
+_COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs", "children")
 # As in protocol.md, §3.
 _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-queue, ping, authenticate"
 
@@ -104,9 +111,16 @@ def may_read(sight: Sight, room: Room) -> bool:
 
 
 def may_subscribe(sight: Sight, request: SubscriptionRequest) -> bool:
-    """Whether a client may have this subscription. For the numbers of a queue alone, it need not read its jobs."""
+    """Whether a client may have this subscription.
+
+    For the numbers of a queue alone, it need not read its jobs. For a job below in a flow, the right to the whole flow
+    is enough.
+    """
     if request.is_stats_only:
         return request.key.queue is not None and sight.reads_queue(request.key.queue)
+    top = None if request.child_of is None else request.child_of.top
+    if top is not None and sight.reads_children(top.queue or "", top.job_id or ""):
+        return True
     return may_read(sight, request.key)
 
 
@@ -121,7 +135,8 @@ class _Parser:
         self._max_items = max_items
         self._sight = sight
         # The common `after` of a list is parsed once, since it may name thousands of queues.
-        self._after: tuple[object, tuple[Cursor, dict[str, str] | None]] | None = None
+        # What it may name depends on whether `children` are wanted.
+        self._after: dict[bool, tuple[object, tuple[Cursor, dict[str, str] | None]]] = {}
 
     def each(
         self, data: object, parse: Callable[[object], Item], several: str = "jobs", one: str = "jobId"
@@ -158,18 +173,22 @@ class _Parser:
         key = self.readable(_job(value))
         if not isinstance(value, dict):
             return SubscriptionRequest(key)
-        after, sent = self.after(value.get("after"), key.queue)
+        children = parse_children(value, key.queue)
+        after, sent = self.after(value.get("after"), key.queue, children=children)
         logs = parse_logs(value.get("logs"), key.queue, self._sight.container(self._queues))
         events, until_end = parse_events(value), parse_until_end(value)
         if until_end and events is not None:
             events |= OUTCOMES
-        return SubscriptionRequest(key, events, until_end, after, sent, logs)
+        return SubscriptionRequest(key, events, until_end, after, sent, logs, children=children)
 
-    def after(self, value: object, queue: str | None) -> tuple[Cursor | None, dict[str, str] | None]:
+    def after(
+        self, value: object, queue: str | None, *, children: bool = False
+    ) -> tuple[Cursor | None, dict[str, str] | None]:
         """Return the positions in `value`, and the texts after the `~` of those that have one, by queue.
 
         `value` has positions by queue, or is one position in `queue`. If it is None, both results are None; without a
-        `~`, the second is None. Labels of queues that do not exist, or not for the sender, are ignored.
+        `~`, the second is None. Labels of queues that do not exist, or not for the sender, are ignored. With `children`
+        any label may be named: the sender may follow jobs in queues that it may not see otherwise.
         """
         if value is None:
             return None, None
@@ -181,20 +200,11 @@ class _Parser:
             raise RequestError(
                 "bad-after", f"`after` must be an object by queue, or a position, not {type_name(value)}"
             )
-        if self._after is None or self._after[0] is not value:
-            self._after = value, self._positions(value)
-        return self._after[1]
-
-    def _positions(self, value: dict[str, object]) -> tuple[Cursor, dict[str, str] | None]:
-        after: Cursor = {}
-        sent: dict[str, str] = {}
-        visible = self._sight.container(self._queues)
-        for label, text in value.items():
-            if label in visible:
-                after[label], suffix = parse_after(text)
-                if suffix is not None:
-                    sent[label] = suffix
-        return after, sent or None
+        known = self._after.get(children)
+        if known is None or known[0] is not value:
+            visible = None if children else self._sight.container(self._queues)
+            known = self._after[children] = value, _positions(value, visible)
+        return known[1]
 
     def queue_subscription(self, data: object) -> SubscriptionRequest:
         key = _whole_queue(data)
@@ -204,6 +214,17 @@ class _Parser:
         self._named(key, may_subscribe(self._sight, request))
         after, _ = self.after(item.get("after"), key.queue)
         return SubscriptionRequest(key, events, after=after, stats=stats)
+
+
+def _positions(value: dict[str, object], visible: Container[str] | None) -> tuple[Cursor, dict[str, str] | None]:
+    after: Cursor = {}
+    sent: dict[str, str] = {}
+    for label, text in value.items():
+        if visible is None or label in visible:
+            after[label], suffix = parse_after(text)
+            if suffix is not None:
+                sent[label] = suffix
+    return after, sent or None
 
 
 def _job(value: object) -> SubscriptionKey:

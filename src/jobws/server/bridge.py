@@ -148,12 +148,9 @@ class Bridge:
             self.authentication = Authorized(verified, gate)
             self._reasking = Reasking(gate, labels, self._members, self.fanout.doubt, self._tasks)
         self._store = Store(self.target, labels, privacy)
-        # Apart from other queries, since HTTP requests may read megabytes of results or a thousand jobs, and must not
-        # delay subscriptions.
-        self._http_store = Store(self.target, labels, privacy)
+        # Apart from each other, so that megabytes of results or log lines, or a thousand jobs, delay no subscriptions.
         self._result_store = Store(self.target, labels, privacy, results=True)
-        # Apart from other queries, since the log lines of jobs may have megabytes, and must not delay other answers.
-        self._job_log_store = Store(self.target, labels, privacy)
+        self._http_store, self._flow_store, self._job_log_store = (Store(self.target, labels, privacy) for _ in "123")
         self._job_log_poller = JobLogPoller(self.fanout.job_logs, labels, privacy, self._job_log_store, job_logs)
         self._sweeper = Sweeper(
             self.fanout, self.queues, self._http_store, holes, settings.sweep_seconds, intervals.sweep_seconds
@@ -171,6 +168,8 @@ class Bridge:
             self.fanout,
             self.queues,
             self._store,
+            self._flow_store,
+            intervals.flow_seconds,
             self._reading_back,
             self._tasks,
             SubscriptionCounts(settings.max_subscriptions_per_identity, limited),
@@ -237,6 +236,7 @@ class Bridge:
             self._tasks.spawn_supervised("the store", self._store.run)
             self._tasks.spawn_supervised("the store of HTTP", self._http_store.run)
             self._tasks.spawn_supervised("the store of results", self._result_store.run)
+            self._tasks.spawn_supervised("the store of flows", self._flow_store.run)
             self._tasks.spawn_supervised("the store of job logs", self._job_log_store.run)
             self._tasks.spawn_supervised("the poll of job logs", self._job_log_poller.run)
             self._tasks.spawn_supervised("the wait for job logs", self._job_log_poller.give_up)

@@ -22,6 +22,7 @@ class Intervals(NamedTuple):
             them.
         workers_seconds: How long Redis's list of its clients, which tells how many workers queues have, counts as new.
             With thousands of clients it has megabytes.
+        flow_seconds: The pause between two looks for new children of a flow.
         look_seconds: How often the files of keys are read again.
         jwks_seconds: How often the key set of `--jwks-url` is fetched again.
         jwks_again_seconds: The shortest time between two fetches because of a token with an unknown key, and the time
@@ -35,6 +36,7 @@ class Intervals(NamedTuple):
     sweep_seconds: float = 1.0
     job_log_hold_seconds: float = 1.0
     workers_seconds: float = 10.0
+    flow_seconds: float = 1.0
     look_seconds: float = 5.0
     jwks_seconds: float = 300.0
     jwks_again_seconds: float = 30.0

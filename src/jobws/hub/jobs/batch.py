@@ -181,6 +181,8 @@ class Batch:
             chosen = subscription.request.events
             if subscription.ahead is not None and subscription.is_ahead_of(queue, stream_id):
                 continue
+            if changes_state and subscription.flow is not None:
+                subscription.flow.note(subscription, kind)
             if chosen is None or event in chosen:
                 recipients.append(subscription)
 
@@ -205,6 +207,9 @@ class Batch:
                 if client.outbox.hold(tail):
                     at = None if hidden else stream_id
                     subscription.held.append(BufferedEvent(kind, queue, at, tail, replayed=False))
+                continue
+            if subscription.flow is not None:
+                self._fanout.send(subscription, kind, queue, stream_id, tail, replayed=False)
                 continue
             frames, sub = without if hidden else with_position, request.key.sub
             frame = frames.get(sub)

@@ -94,6 +94,9 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     after = {**ahead, **{part.queue: part.begins() for part in parts if room.queue is not None or part.is_here}}
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
+    if subscription.request.children:
+        # What the jobs below have told may be before any position that the client has not got yet.
+        after = dict(subscription.request.after or {str(room.queue): START})
     stale = query.stale(subscription)
     for queue in stale:
         if isinstance(subscription.job_states.get(queue), JobEnded):

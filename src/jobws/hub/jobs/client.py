@@ -6,12 +6,12 @@ jobs up and then calls `complete` or `fail`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import UNSET
 
 from jobws.hub.client import Client
+from jobws.hub.jobs.admission import admit, no_flows
 from jobws.hub.jobs.backlog import Backlog
 from jobws.hub.jobs.beginning import Beginning, begin
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.missed import Replay
     from jobws.hub.jobs.query import Query
     from jobws.protocol.request_types import Sight
@@ -48,12 +49,13 @@ class JobClient(Client[Request, PendingSubscription]):
         wake: Called when frames wait or the connection is to close. It must not wait.
         read_back: Called when something was added to `backlog`, to have it read from Redis. It must not wait.
         counts: Counts the subscriptions of each payer.
+        on_flow: Called with a new flow of the client, and when it has changed; see `Flow`. It must not wait.
 
     Attributes:
         backlog: What the client missed and must still get. None until there is something.
     """
 
-    __slots__ = ("_fanout", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
+    __slots__ = ("_fanout", "_on_flow", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
 
     def __init__(
         self,
@@ -65,12 +67,14 @@ class JobClient(Client[Request, PendingSubscription]):
         wake: Callable[[], None],
         read_back: Callable[[JobClient], None],
         counts: SubscriptionCounts = UNLIMITED,
+        on_flow: Callable[[Flow], None] = no_flows,
     ) -> None:
         super().__init__(session, outbox_bytes, wake)
         self.backlog: Backlog | None = None
         self._fanout = fanout
         self._queues = queues
         self._read_back = read_back
+        self._on_flow = on_flow
         self._subscriptions = ClientSubscriptions(max_subscriptions, counts)
         self._pending: list[PendingSubscription] = []
 
@@ -124,6 +128,8 @@ class JobClient(Client[Request, PendingSubscription]):
             self._fanout.rooms.leave(subscription)
             if subscription.request.logs is not None:
                 self._fanout.job_logs.leave(subscription)
+        if subscription.flow is not None:
+            subscription.flow.leave(subscription)
 
     def end_all(self) -> None:
         """End all subscriptions. Frames in the outbox can still be sent; see `Client.end_all`."""
@@ -191,43 +197,25 @@ class JobClient(Client[Request, PendingSubscription]):
                     beginnings[subscription] = found
                 else:
                     self.end(subscription)
-        data = answer(pending, results, self._fanout)
-        if isinstance(data, ItemError):
+        self._tell(pending, answer(pending, results, self._fanout) if pending.flow is None else UNSUBSCRIBED)
+        for subscription, found in beginnings.items():
+            admit(self, subscription, found, self._fanout, self._on_flow)
+        self.outbox.flush()
+
+    def _tell(self, pending: PendingSubscription, data: AckData | ItemError) -> None:
+        if pending.flow is not None:
+            pending.flow.change()
+        elif isinstance(data, ItemError):
             self.refuse(data, pending.request.event, pending.request.ref)
         else:
             self._answer(Ack(data, echoed(pending.request.ref)))
-        for subscription, found in beginnings.items():
-            self._admit(subscription, found)
-        if beginnings and self.backlog:
-            self._read_back(self)
-        self.outbox.flush()
 
-    def _admit(self, subscription: Subscription, beginning: Beginning) -> None:
-        """Let an answered subscription into its room. Have it get what it missed, and then new events."""
-        subscription.acked = True
-        self._fanout.join(subscription)
-        if beginning.replays:
-            subscription.held = []
-            if subscription.request.logs is None:
-                self._add(beginning.replays)
-            else:  # the lines that are there come before the outcome
-                then = partial(self._read_later, beginning.replays)
-                self._fanout.job_logs.drain(subscription, subscription.job_states, then)
-        else:
-            self._fanout.go_live(subscription)
-        for queue in beginning.owed:
-            self.owe(subscription, queue)
-        for queue in beginning.stale:
-            self._fanout.doubt(queue)
-
-    def _read_later(self, items: Iterable[Replay | Owed]) -> None:
-        self._add(items)
-        self._read_back(self)
-
-    def _add(self, items: Iterable[Replay | Owed]) -> None:
+    def read_later(self, items: Iterable[Replay | Owed]) -> None:
+        """Have these items read from Redis and sent."""
         if self.backlog is None:
             self.backlog = Backlog()
         self.backlog.add(items)
+        self._read_back(self)
 
     def owe(self, subscription: Subscription, queue: str) -> None:
         """Have an outcome made from the job's hash and sent to this subscription, unless that is already on its way.
@@ -238,7 +226,7 @@ class JobClient(Client[Request, PendingSubscription]):
             subscription.owed = set()
         if queue not in subscription.owed:
             subscription.owed.add(queue)
-            self._read_later([Owed(subscription, queue)])
+            self.read_later([Owed(subscription, queue)])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
         """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens."""
@@ -247,7 +235,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._pending.remove(pending)
         for subscription in pending.present:
             self.end(subscription)
-        self.refuse(error, pending.request.event, pending.request.ref)
+        self._tell(pending, error)
         self.outbox.flush()
 
     # ---- unsubscribing ----
@@ -286,8 +274,10 @@ class JobClient(Client[Request, PendingSubscription]):
         sight = self.session.sight
         for subscription in list(self._subscriptions):
             key = subscription.request.key
+            if subscription.ended:  # with the flow that it belonged to
+                continue
             if not may_subscribe(sight, subscription.request):
-                if subscription.acked:
+                if subscription.acked and subscription.request.child_of is None:
                     self._tell_end(key)
                 self.end(subscription)
             else:

@@ -120,6 +120,8 @@ class Fanout(PublishedStreams):
 
         If the subscription asked for log lines, this happens after the present lines were sent.
         """
+        if subscription.flow is not None and not (subscription.ended or subscription.flow.go_live(subscription)):
+            return
         if subscription.request.logs is None or subscription.ended:
             self.release(subscription)
         else:
@@ -132,15 +134,20 @@ class Fanout(PublishedStreams):
         """Send an event to one subscription. If its `until_end` is set, an outcome ends the subscription.
 
         `tail` is the end of the frame, which the method `tail` returns. `at` is the position of the event. The frame
-        has no position if `at` is None. Events other than outcomes have no position either while an outcome in this
-        queue is owed or may be missing; no outcome is owed to a whole queue. The caller flushes the outbox.
+        has no position if `at` is None, and in a flow. Events other than outcomes have no position either while an
+        outcome in this queue is owed or may be missing; no outcome is owed to a whole queue. The caller flushes the
+        outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         key = subscription.request.key
         is_unknown = key.job_id is not None and queue in self.without_position
-        has_position = kind.is_outcome or not (is_owed or is_unknown)
+        if not kind.is_outcome and (is_owed or is_unknown):
+            at = None
+        if subscription.flow is not None:
+            subscription.flow.note_sent(queue, at)
+            at = None
         subscription.client.outbox.append(
-            job_frame(kind.name.json, tail, position=at if has_position else None, sub=key.sub, replayed=replayed)
+            job_frame(kind.name.json, tail, position=at, sub=key.sub, parent=subscription.parent, replayed=replayed)
         )
         if kind.is_outcome and subscription.request.until_end:
             subscription.client.end(subscription)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted
     from jobws.protocol.request_types import Sight, Subscribe, SubscriptionKey
@@ -36,15 +37,17 @@ class PendingSubscription:
 
     Attributes:
         subscriptions: The subscription of each item of the request, in order, or the error of the item.
+        flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
         evicted: The older subscriptions that were ended to make room.
     """
 
-    __slots__ = ("_labels", "evicted", "request", "subscriptions")
+    __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions")
 
     def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
         self.request = request
         self.subscriptions: list[Subscription | ItemError] = []
         self.evicted: list[Evicted] = []
+        self.flow: Flow | None = None
         self._labels = labels
 
     @property
@@ -114,13 +117,16 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
 
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
-    """Return the present position of each queue of the items, or no positions if an item names no queue."""
+    """Return the present position of each queue of the items.
+
+    Empty if an item names no queue, or wants `children`, which may be in any queue.
+    """
     rooms = [
         item.key
         for item, subscription in zip(pending.request.items, pending.subscriptions, strict=True)
         if not (isinstance(item, ItemError) or subscription is FORBIDDEN)
     ]
-    if any(room.queue is None for room in rooms):
+    if any(room.queue is None for room in rooms) or any(each.request.children for each in pending.present):
         return {}
     return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}
 

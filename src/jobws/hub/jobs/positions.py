@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobws.protocol.identifiers import lower
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor
 
@@ -19,14 +22,17 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     """Return by queue the position up to which every event of the acknowledged subscriptions was certainly sent.
 
     A queue is absent while events of it are held back, outcomes must still be sent, or events may be missing, and if it
-    keeps no events.
+    keeps no events. While the client follows flows, positions reach only as far as all jobs of these are known.
     """
     after: Cursor = {}
     unknown = fanout.without_position | fanout.without_events
     verified = fanout.verified
+    flows: dict[Flow, None] = {}
     for subscription in subscriptions:
         if not subscription.acked:
             continue
+        if subscription.flow is not None:
+            flows[subscription.flow] = None
         queues = subscription.queues
         if subscription.held is not None:
             unknown.update(queues)
@@ -37,4 +43,6 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
                 after[queue] = verified[queue]
     for queue in unknown:
         after.pop(queue, None)
+    for flow in flows:
+        after = {queue: lower(at, flow.reached[queue]) for queue, at in after.items() if queue in flow.reached}
     return after

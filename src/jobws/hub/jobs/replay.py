@@ -118,6 +118,8 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         fanout.job_logs.hold(subscription, queue)
     at = f"{last}~{finished}".encode()
     tail = fanout.tail(queue, at, fields)
+    if subscription.flow is not None:
+        subscription.flow.note(subscription, kind)
     if subscription.held is None:
         fanout.send(subscription, kind, queue, at, tail, replayed=True)
     elif client.outbox.hold(tail):

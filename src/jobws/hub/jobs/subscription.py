@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from jobws.protocol.codec import parent_of
 from jobws.protocol.identifiers import START, is_after
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.hub.job_log.followers import JobLogs
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
     from jobws.protocol.messages import Cursor
@@ -92,6 +94,8 @@ class Subscription:
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
         ended: Whether the subscription has ended.
+        flow: The flow to which the subscription belongs; None if it belongs to none.
+        parent: What frames say of the job above in the flow; see `codec.parent_of`. Empty if there is none.
         sight: The client's rights, if these exclude some events of the room: events of the job in some queues, or,
             for a whole queue, those without a job. None means that the subscription gets all events of its room.
     """
@@ -103,9 +107,11 @@ class Subscription:
         "client",
         "delivered",
         "ended",
+        "flow",
         "held",
         "job_states",
         "owed",
+        "parent",
         "request",
         "sight",
     )
@@ -122,6 +128,9 @@ class Subscription:
         self.owed: set[str] | None = None
         self.ahead: dict[str, bytes] | None = None
         self.ended = False
+        self.flow: Flow | None = None
+        above = None if request.child_of is None else request.child_of.parent
+        self.parent = b"" if above is None else parent_of(above.queue or "", above.job_id or "")
 
     @property
     def queues(self) -> Collection[str]:
@@ -185,10 +194,14 @@ class Subscription:
     def has_outcome(self) -> bool:
         """Whether the job has ended in every queue that was seen to have it, and no outcome is left to send.
 
-        False if no queue was seen to have the job, or if the subscription was not answered.
+        False if no queue was seen to have the job, or if the subscription was not answered, or belongs to a flow.
         """
-        ended = bool(self.job_states) and ALIVE not in self.job_states.values()
-        return ended and self.acked and self.held is None and not self.owed
+        return self.has_ended and self.acked and self.held is None and not self.owed and self.flow is None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job has ended in every queue that was seen to have it. False if there is no such queue."""
+        return bool(self.job_states) and ALIVE not in self.job_states.values()
 
     def was_delivered(self, queue: str, finished: str) -> bool:
         """Return whether the outcome with this `finished_text` was sent, or need not be sent."""
@@ -241,6 +254,8 @@ class Subscription:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)
+            if self.flow is not None:
+                self.flow.change()
 
 
 def limiting_sight(key: SubscriptionKey, sight: Sight) -> Sight | None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from jobws.hub.jobs.client import JobClient
+from jobws.hub.jobs.following import FollowingClient
 from jobws.hub.jobs.pending import UNAVAILABLE, PendingSubscription
 from jobws.hub.jobs.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
+from jobws.server.jobs.flows import Flows
 from jobws.server.jobs.reading_back import retry_until_available
 from jobws.server.websocket.clients import Endpoint
 from jobws.turn import Turn
@@ -55,6 +57,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         fanout: Publishes the events.
         queues: The queues that are read.
         store: Reads jobs from Redis.
+        flow_store: Reads lists of children from Redis.
+        flow_seconds: The pause between two looks at a flow.
         reading_back: Delivers what clients missed.
         tasks: The tasks of the bridge.
         counts: Counts and limits the subscriptions of each holder of tokens or address.
@@ -66,10 +70,13 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         fanout: Fanout,
         queues: Queues,
         store: Store,
+        flow_store: Store,
+        flow_seconds: float,
         reading_back: ReadingBack,
         tasks: Tasks,
         counts: SubscriptionCounts,
     ) -> None:
+        self._flows = Flows(fanout, queues, flow_store, self.look_up, tasks, flow_seconds)
         self._counts = counts
         self._settings = settings
         self._fanout = fanout
@@ -85,7 +92,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         session = Session(self._queues.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
         limits = settings.max_subscriptions, settings.outbox_bytes
         queues, read_back = self._queues.by_label, self._reading_back.start
-        return JobClient(session, self._fanout, queues, *limits, wake, read_back, self._counts)
+        on_flow = self._flows.changed
+        return FollowingClient(session, self._fanout, queues, *limits, wake, read_back, self._counts, on_flow)
 
     def look_up(self, client: JobClient, pending: PendingSubscription) -> None:
         """Have a request answered together with all others of this turn of the event loop; see `Endpoint.look_up`.

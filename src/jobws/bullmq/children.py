@@ -1,0 +1,144 @@
+"""Builds the queries that find the jobs below jobs, and parses the replies. Pure.
+
+A job's children are in four lists, `family.LISTS`; each item is the key of a child. BullMQ adds a child to the first in
+the step that adds the job, and moves it on in the step that ends it. A child with `removeDependencyOnFailure` that
+fails is in none. Then only its own hash says which job is above it, in `parentKey`.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import hiredis
+from msgspec import Struct
+
+from jobws.bullmq.family import LISTS
+from jobws.bullmq.keys import Queue
+from jobws.errors import RedisUnavailableError, RequestError
+from jobws.protocol.identifiers import parse_job_id
+from jobws.protocol.request_types import Room
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jobws.redis.commands import Command
+
+_COUNTS: Final = ("SCARD", "HLEN", "HLEN", "ZCARD")
+
+
+class Counts(NamedTuple):
+    """How many children a job has: that have not ended, that completed, and that failed, ignored or not."""
+
+    waiting: int
+    completed: int
+    ignored: int
+    failed: int
+
+
+class CountChildren(Struct, frozen=True):
+    """A query for the number of children of each of some jobs, which are given by their keys."""
+
+    keys: tuple[bytes, ...]
+
+    def commands(self) -> list[Command]:
+        """Return the commands whose replies `parse` reads."""
+        return [(command, key + suffix) for key in self.keys for suffix, command in zip(LISTS, _COUNTS, strict=True)]
+
+    def parse(self, replies: Sequence[object]) -> list[Counts]:
+        """Return the counts of each job.
+
+        Raises:
+            RedisUnavailableError: Redis does not tell.
+        """
+        counts = [each if isinstance(each, int) else 0 for each in map(_known, replies)]
+        return [Counts(*counts[index : index + len(LISTS)]) for index in range(0, len(counts), len(LISTS))]
+
+
+class ListChildren(Struct, frozen=True):
+    """A query for the keys of all children of each of some jobs, which are given by their keys."""
+
+    keys: tuple[bytes, ...]
+
+    def commands(self) -> list[Command]:
+        """Return the commands whose replies `parse` reads."""
+        return [(command, key + suffix, *rest) for key in self.keys for suffix, (command, *rest) in LISTS.items()]
+
+    def parse(self, replies: Sequence[object]) -> list[list[bytes]]:
+        """Return the keys of the children of each job.
+
+        Raises:
+            RedisUnavailableError: Redis does not tell.
+        """
+        lists = [each if isinstance(each, list) else [] for each in map(_known, replies)]
+        size = len(LISTS)
+        return [[*chain(*lists[index : index + size])] for index in range(0, len(lists), size)]
+
+
+class ListParents(Struct, frozen=True):
+    """A query for the keys of the jobs above some jobs of one queue."""
+
+    queue: Queue
+    job_ids: tuple[bytes, ...]
+
+    def commands(self) -> list[Command]:
+        """Return the commands whose replies `parse` reads."""
+        return [("HGET", self.queue.key(job_id), "parentKey") for job_id in self.job_ids]
+
+    def parse(self, replies: Sequence[object]) -> list[bytes | None]:
+        """Return the key of the job above each job; None if there is none.
+
+        Raises:
+            RedisUnavailableError: Redis does not tell.
+        """
+        return [each if isinstance(each, bytes) else None for each in map(_known, replies)]
+
+
+class ReadEnds(Struct, frozen=True):
+    """A query for the last id of the streams of some queues."""
+
+    queues: tuple[Queue, ...]
+
+    def commands(self) -> list[Command]:
+        """Return the commands whose replies `parse` reads."""
+        return [("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1) for queue in self.queues]
+
+    def parse(self, replies: Sequence[object]) -> dict[str, str]:
+        """Return the last ids by label, without empty streams.
+
+        Raises:
+            RedisUnavailableError: Redis does not tell.
+        """
+        lists = [each if isinstance(each, list) else [] for each in map(_known, replies)]
+        return {queue.label: each[0][0].decode() for queue, each in zip(self.queues, lists, strict=True) if each}
+
+
+def _known(reply: object) -> object:
+    """Return a reply. WRONGTYPE means that there is no such list: the key is that of a job with an odd id."""
+    if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+        raise RedisUnavailableError(f"Redis does not tell the children of jobs: {reply}")
+    return reply
+
+
+def room_of(key: bytes, labels: Mapping[bytes, str]) -> Room | None:
+    """Return the queue's label and the id of a job, from its key.
+
+    Ids may hold colons. Of two queues that fit, the one with the longer name is taken.
+
+    Args:
+        key: The key.
+        labels: The labels of the queues, by what their keys begin with: `<prefix>:<name>:`.
+
+    Returns:
+        None if the bridge does not serve the queue, or the id cannot be that of a job.
+    """
+    colon = key.rfind(b":")
+    while colon >= 0:
+        label = labels.get(key[: colon + 1])
+        if label is not None:
+            try:
+                return Room(label, parse_job_id(key[colon + 1 :].decode()))
+            except (RequestError, UnicodeDecodeError):
+                return None
+        colon = key.rfind(b":", 0, colon)
+    return None

@@ -1,0 +1,184 @@
+"""A flow that a client follows: one job, and subscriptions to all jobs below it, which the bridge makes.
+
+The lists of a job's children are in Redis, and no event tells of a child. So the caller looks at these lists again and
+again (`Flow.is_due`), has the new children subscribed to, and then calls `settle`. Positions in a flow count only up to
+such a look: before it, there may be events of a child that is not known yet. So frames of a flow have no positions, and
+`pong` frames bring them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobws.protocol.identifiers import START, position
+from jobws.protocol.request_types import ChildOf, Room, SubscriptionKey, SubscriptionRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jobws.bullmq.events import Kind
+    from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.subscription import Subscription
+    from jobws.protocol.messages import Cursor
+
+WAITING_CHILDREN: Final = "waiting-children"
+
+
+class Flow:
+    """The flow of one subscription with `children`.
+
+    Args:
+        top: The subscription that the client asked for.
+        begin: Sends what `top` missed. Called once, when the jobs below have told what they missed.
+        fanout: Where events pass.
+        on_change: Called when something may have changed for which `is_due`, `is_caught_up` or `top.ended` must be
+            looked at. It must not wait.
+
+    Attributes:
+        top: The subscription that the client asked for.
+        below: The subscriptions to the jobs below, by their rooms.
+        is_due: Whether the lists of children must be looked at now. The caller sets it to False before it looks.
+        is_settled: Whether `settle` was called.
+        reached: By queue, the position up to which every job below was known at the last look.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_fanout",
+        "_is_live",
+        "_keeps",
+        "_on_change",
+        "_told",
+        "below",
+        "is_due",
+        "is_settled",
+        "reached",
+        "top",
+    )
+
+    def __init__(
+        self, top: Subscription, begin: Callable[[], None], fanout: Fanout, on_change: Callable[[Flow], None]
+    ) -> None:
+        self.top = top
+        self.below: dict[Room, Subscription] = {}
+        self.is_due = True
+        self.is_settled = False
+        self.reached: Cursor = {}
+        self._begin = begin
+        self._fanout = fanout
+        self._on_change = on_change
+        # Whether `top` has got what it missed; and whether an outcome of it waits for the next look.
+        self._is_live = False
+        self._keeps = False
+        # By queue, the id of the last event that was sent and that no `pong` has covered yet.
+        self._told: Cursor = {}
+
+    def change(self) -> None:
+        """Note that something has changed; see `on_change`."""
+        self._on_change(self)
+
+    def _look_again(self) -> None:
+        self.is_due = True
+        self.change()
+
+    # ---- what is sent ----
+
+    def note(self, subscription: Subscription, kind: Kind) -> None:
+        """Note an event of a job of the flow, before it is sent.
+
+        An outcome of the job at the top is held back until the next look, so that the jobs below come first. A job that
+        begins to wait for children has perhaps new ones.
+        """
+        if kind.is_outcome and subscription is self.top:
+            subscription.held = [] if subscription.held is None else subscription.held
+            self._keeps = True
+            self._look_again()
+        elif kind.name.text == WAITING_CHILDREN:
+            self._look_again()
+
+    def go_live(self, subscription: Subscription) -> bool:
+        """Note that a subscription of the flow has got what it missed. Return whether it may now send what it holds."""
+        if subscription is not self.top:
+            self.change()
+            return True
+        self._is_live = True
+        if self._keeps:
+            self._look_again()
+        return not self._keeps
+
+    def note_sent(self, queue: str, at: bytes | None) -> None:
+        """Note that an event with the position `at` is sent, so that a `pong` with the position is to follow."""
+        if at is not None:
+            self._told[queue] = at.partition(b"~")[0].decode()
+
+    @property
+    def has_untold_positions(self) -> bool:
+        """Whether something was sent whose position the client does not have yet."""
+        return bool(self._told)
+
+    def tell(self, after: Mapping[str, str]) -> bool:
+        """Return whether `after`, the positions for a `pong`, cover something that was sent. It then counts as told."""
+        covered = [queue for queue, at in self._told.items() if position(after.get(queue, START)) >= position(at)]
+        for queue in covered:
+            del self._told[queue]
+        return bool(covered)
+
+    # ---- the jobs below ----
+
+    def join(self, subscription: Subscription) -> None:
+        """Add the subscription to a job below."""
+        subscription.flow = self
+        key = subscription.request.key
+        self.below[Room(key.queue, key.job_id)] = subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """Remove a subscription that has ended. With that of the job at the top, all others end."""
+        key = subscription.request.key
+        self.below.pop(Room(key.queue, key.job_id), None)
+        if subscription is self.top:
+            for each in list(self.below.values()):
+                each.client.end(each)
+        self.change()
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether every job below has told what it missed."""
+        return all(each.acked and each.held is None and not each.owed for each in self.below.values())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every job of the flow has had its outcome."""
+        return all(each.has_ended for each in (self.top, *self.below.values()))
+
+    def requests(self, found: Iterable[tuple[Room, Room]]) -> list[SubscriptionRequest]:
+        """Return the requests for jobs that are new below: pairs of the job and the job above it.
+
+        What they missed comes as for the job at the top. If the client returned, that is also all of a queue in which
+        it has no position; and if it was there when the job came, all of the job.
+        """
+        request, top = self.top.request, self.top.request.key
+        requests = []
+        for room, parent in found:
+            queue = room.queue or ""
+            key, after, sent = SubscriptionKey(room.queue, room.job_id, top.sub), request.after, None
+            if after is not None and not self.is_settled:
+                sent = {queue: request.sent[queue]} if request.sent and queue in request.sent else None
+                after = {queue: after.get(queue, START)}
+            elif self.is_settled:
+                after = {queue: START}
+            child_of = ChildOf(parent, Room(top.queue, top.job_id))
+            requests.append(SubscriptionRequest(key, request.events, False, after, sent, child_of=child_of))
+        return requests
+
+    def settle(self, reached: Cursor) -> None:
+        """Note that a look has ended, and that every job below has told what it missed.
+
+        `reached` is how far each queue's stream was published, without a hole, when the look began.
+        """
+        self.reached = reached
+        if not self.is_settled:
+            self.is_settled = True
+            self._begin()
+        elif self._keeps and self._is_live:
+            self._keeps = False
+            self._fanout.release(self.top)

@@ -1,0 +1,99 @@
+"""Flows: one subscription follows a job and all jobs below it, in every queue of the bridge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.client import raw_client
+from tests.support.flows import (
+    FLOW,
+    QUEUES,
+    add_child,
+    add_flow,
+    end,
+    end_child,
+    end_flow,
+    flow_bridge,
+    told,
+    until_top,
+)
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+OUTCOMES = {("completed", "c", "a"), ("completed", "a", "top"), ("failed", "b", "top")}
+
+
+async def test_a_flow_is_followed_to_its_end(redis: Redis) -> None:
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        ack = await client.ask("subscribe-job", {**FLOW, "until": "end"})
+        assert ack["data"]["after"] == {"http": "0-0"}
+        assert [job["jobId"] for job in ack["data"]["jobs"]] == ["top"]
+        end_flow(redis)
+        frames = await until_top(client)
+        assert set(told(frames[:-1])) == OUTCOMES
+        assert len(frames) == 4
+        assert told(frames)[-1] == ("completed", "top", None)
+        assert all(frame["sub"] == 5 and "id" not in frame for frame in frames)
+        assert frames[0]["data"]["queue"] in QUEUES
+
+
+async def test_what_happened_before_comes_after_the_ack(redis: Redis) -> None:
+    add_flow(redis)
+    end_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**FLOW, "until": "end"})
+        frames = await until_top(client)
+        assert set(told(frames[:-1])) == OUTCOMES
+        assert len(frames) == 4
+        assert all(frame["replayed"] for frame in frames)
+
+
+async def test_children_that_are_added_later_are_found(redis: Redis) -> None:
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**FLOW, "events": ["added", "completed"]})
+        end_child(redis, ("sparql", "a"), "techstack", "c")
+        await client.until("completed", jobId="c")  # so the jobs below were looked up
+        add_child(redis, ("techstack", "b"), "http", "d")
+        assert (await client.until("added", jobId="d"))[-1]["parent"] == {"queue": "techstack", "jobId": "b"}
+        end_child(redis, ("techstack", "b"), "http", "d")
+        await client.until("completed", jobId="d")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_client_that_returns_misses_no_outcome_and_gets_none_twice(redis: Redis, restart: bool) -> None:
+    add_flow(redis)
+    after: dict[str, str] = {}
+    async with flow_bridge(redis.url) as live:
+        async with raw_client(live.url) as client:
+            ack = await client.ask("subscribe-job", FLOW)
+            after = ack["data"]["after"]
+            sent = end_child(redis, ("sparql", "a"), "techstack", "c")
+            await client.until("completed", jobId="c")
+            while after.get("techstack") != sent:
+                after |= (await client.until("pong"))[-1]["data"]["after"]
+        if not restart:
+            await back(redis, live.url, after)
+    if restart:
+        async with flow_bridge(redis.url) as live:
+            await back(redis, live.url, after)
+
+
+async def back(redis: Redis, url: str, after: dict[str, str]) -> None:
+    # A child that fails is then in no list (`removeDependencyOnFailure`).
+    add_child(redis, ("sparql", "a"), "http", "gone")
+    redis.client.srem("bull:sparql:a:dependencies", "bull:http:gone")
+    end(redis, "http", "gone", "failed")
+    end_child(redis, ("http", "top"), "techstack", "b", "failed")
+    async with raw_client(url) as client:
+        await client.ask("subscribe-job", {**FLOW, "after": after, "until": "end"})
+        end_child(redis, ("http", "top"), "sparql", "a")
+        end(redis, "http", "top")
+        frames = await until_top(client)
+        assert sorted(told(frames[:-1])) == [
+            *(("completed", "a", "top"), ("failed", "b", "top"), ("failed", "gone", "a")),
+        ]
