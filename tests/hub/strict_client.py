@@ -250,8 +250,8 @@ class Client:
             item: dict[str, object] = {"sub": self.count, "events": sorted(watch.events)}
             if watch.job_id is not None:
                 item["jobId"] = watch.job_id
-            if watch.queue is not None:
-                item["queue"] = watch.queue
+            if watch.queue is not None or watch.job_id is None:
+                item["queue"] = watch.queue or "*"
             if watch.until_end:
                 item["until"] = "end"
             if watch.after is not None:
@@ -272,6 +272,8 @@ class Client:
         """Unsubscribe, and forget the frames that are under way for this subscription."""
         self.subs.pop(watch.sub, None)
         data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
+        if watch.job_id is None:
+            data["queue"] = watch.queue or "*"
         what = "queue" if watch.job_id is None else "job"
         self.bridge.receive(self.hub_client, {"event": f"unsubscribe-{what}", "data": data})
         watch.acked = False

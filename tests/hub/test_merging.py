@@ -7,6 +7,7 @@ queues come and go, choose different events, and lose and regain rights. Each fr
 from __future__ import annotations
 
 import json
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,7 +77,11 @@ class Watch:
     def gets(self, each: Happened, scope: Any) -> bool:
         is_mine = self.queue in (None, each.queue) and self.job_id in (None, each.job_id)
         is_chosen = "*" in self.events or each.name in self.events
-        return is_mine and is_chosen and (self.queue is not None or scope.may_read(each.queue, each.job_id))
+        return is_mine and is_chosen and self.may_get(each, scope)
+
+    def may_get(self, each: Happened, scope: Any) -> bool:
+        """Whether the rights allow this event. Subscriptions that they do not allow at all have ended."""
+        return self.queue is not None or bool(scope.may_read(each.queue, self.job_id))
 
     def happened(self, each: Happened) -> None:
         if each.name == "progress":
@@ -134,12 +139,12 @@ class Client:
     def subscribe(self) -> None:
         self.count += 1
         job_id = self.random.choice((None, *JOBS))
-        queue = self.random.choice(QUEUES if job_id is None else (None, *QUEUES))
+        queue = self.random.choice((None, *QUEUES))
         watch = Watch(self.count, queue, job_id, self.random.choice(CHOICES))
         data: dict[str, Any] = {"sub": watch.sub, "events": watch.events}
         # With positions, so that nothing of the past is sent.
         data |= {} if job_id is None else {"jobId": job_id, "after": dict(self.bridge.fanout.cursors)}
-        data |= {} if queue is None else {"queue": queue}
+        data |= {"queue": queue or "*"} if job_id is None or queue is not None else {}
         pending = self.ask("subscribe-queue" if job_id is None else "subscribe-job", data)
         if pending is None:
             self.take()
@@ -159,7 +164,8 @@ class Client:
     def unsubscribe(self) -> None:
         if self.watches:
             watch = self.watches.pop(self.random.choice([*self.watches]))
-            data = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
+            data: dict[str, Any] = {"sub": watch.sub, "jobId": watch.job_id, "queue": watch.queue}
+            data |= {"queue": watch.queue or "*"} if watch.job_id is None else {}
             name = "unsubscribe-queue" if watch.job_id is None else "unsubscribe-job"
             self.take(watch)
             self.ask(name, data)
@@ -191,7 +197,7 @@ class Client:
             assert frame["event"] == "ended" or self.scope.may_read(frame["data"]["queue"], frame["data"]["jobId"])
             assert frame["event"] == "ended" or before.may_read(frame["data"]["queue"], frame["data"]["jobId"])
         for watch in self.watches.values():
-            watch.lose(lambda each: bool(self.scope.may_read(each.queue, each.job_id)))
+            watch.lose(partial(watch.may_get, scope=self.scope))
         for frame in frames:
             if frame["event"] != "ended":
                 self.took(frame)

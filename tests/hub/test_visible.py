@@ -159,7 +159,11 @@ class Worlds:
         elif draw < 0.4:
             message = {
                 "event": self.random.choice(("subscribe-queue", "subscribe-queue", "unsubscribe-queue")),
-                "data": {"queue": self.random.choice((*QUEUES, "none")), "events": [*NAMES, *OF_QUEUES]},
+                "data": {
+                    "queue": self.random.choice((*QUEUES, "none", "*", "*")),
+                    "events": [*NAMES, *OF_QUEUES],
+                    **({"after": self.after()} if self.random.random() < 0.5 else {}),
+                },
             }
         else:
             data = [self.item() for _ in range(self.random.randrange(1, 4))]
@@ -185,13 +189,17 @@ class Worlds:
         if self.random.random() < 0.3:
             item["logs"] = True
         if self.random.random() < 0.5:
-            hidden = {queue: f"{self.random.randrange(2_000_000)}-0" for queue in QUEUES if queue not in self.seen}
-            item["after"] = {**self.positions, **hidden}
+            item["after"] = self.after()
         unknown = [queue for queue in QUEUES if not any(each.queue in (None, queue) for each in self.rights)]
         if unknown and not self.discovers and self.random.random() < 0.3:  # the form of a position does not matter here
             item.setdefault("after", {})[unknown[0]] = "no position"
             item["logs"] = {"after": {unknown[0]: "no position"}}
         return item
+
+    def after(self) -> dict[str, str]:
+        """Return positions, also in queues that the client may not see."""
+        hidden = {queue: f"{self.random.randrange(2_000_000)}-0" for queue in QUEUES if queue not in self.seen}
+        return {**self.positions, **hidden}
 
     # ---- comparing ----
 
@@ -219,6 +227,7 @@ class Worlds:
             assert self.judge.may_read(queue, self.job_id) or f'"{queue}"'.encode() not in text, (text, self.rights)
 
 
+ROOMS: Final = ("anywhere", "_named", "_queues", "_every_queue", "_found", "_limited", "_counts")
 STEP_NAMES: Final = (
     *("write", "write", "write", "write", "write_of_queue", "write_of_queue", "request", "request", "ask", "ask"),
     *("answer", "answer", "read_back", "read_back", "log", "read_lines", "read_lines", "send_lines"),
@@ -247,7 +256,9 @@ def test_nothing_follows_of_what_another_token_does_not_allow(seed: int) -> None
             worlds.part.client.end_all()  # it has other rights
             for frame in worlds.renew():
                 queue = frame["data"].get("queue")
-                if frame["event"] == "ended" and queue is not None:
+                if frame["event"] == "ended" and queue == "*":
+                    assert not worlds.judge.reads_somewhere(None)
+                elif frame["event"] == "ended" and queue is not None:
                     assert not worlds.judge.may_read(queue, frame["data"].get("jobId"))
                 elif frame["event"] == "ended":
                     assert not worlds.judge.reads_somewhere(frame["data"]["jobId"])
@@ -260,4 +271,4 @@ def test_nothing_follows_of_what_another_token_does_not_allow(seed: int) -> None
     worlds.whole.client.end_all()
     if worlds.whole.other is not None:
         worlds.whole.other.end_all()
-    assert not any(vars(rooms)[name] for name in ("anywhere", "_named", "_queues", "_found", "_limited", "_counts"))
+    assert not any(vars(rooms)[name] for name in ROOMS)

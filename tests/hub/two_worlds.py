@@ -59,6 +59,8 @@ class Judge:
     """Refuses requests for which there is no right, by a simple search. Otherwise everything may be read."""
 
     reads_all = True
+    reads_a_queue = True
+    reads_every_queue = False
     line_queues = None
 
     def __init__(self, rights: Collection[Right]) -> None:
@@ -83,14 +85,15 @@ class Judge:
     def may_read_lines(self, _queue: str | None) -> bool:
         raise AssertionError
 
-    def reads_somewhere(self, job_id: str) -> bool:
+    def reads_somewhere(self, job_id: str | None) -> bool:
         return any(each.job_id in (None, job_id) for each in self.of_jobs)
 
-    def reads_everywhere(self, _job_id: str) -> bool:
+    def reads_everywhere(self, _job_id: str | None) -> bool:
         raise AssertionError
 
-    def queues_of(self, _job_id: str, _labels: Collection[str]) -> Collection[str]:
-        raise AssertionError
+    def queues_of(self, job_id: str | None, labels: Collection[str]) -> Collection[str]:
+        assert job_id is None
+        return [label for label in labels if self.may_read(label, None)]
 
     def container(self, labels: Container[str]) -> Container[str]:
         return labels

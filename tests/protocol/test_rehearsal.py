@@ -21,6 +21,7 @@ class Noting:
     """Notes what it is asked, and allows nothing."""
 
     reads_all = False
+    reads_every_queue = False
     line_queues = frozenset({"http"})
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class Noting:
         self.asked.append((queue, job_id))
         return False
 
-    def reads_somewhere(self, job_id: str) -> bool:
+    def reads_somewhere(self, job_id: str | None) -> bool:
         self.asked.append(job_id)
         return False
 
@@ -38,13 +39,19 @@ class Noting:
         self.asked.append(("children", queue, job_id))
         return False
 
-    def reads_queue(self, _queue: str) -> bool:
+    def reads_queue(self, queue: str) -> bool:
+        self.asked.append(queue)
         return False
 
-    def reads_everywhere(self, _job_id: str) -> bool:
+    @property
+    def reads_a_queue(self) -> bool:
+        self.asked.append("*")
         return False
 
-    def queues_of(self, _job_id: str, _labels: object) -> list[str]:
+    def reads_everywhere(self, _job_id: str | None) -> bool:
+        return False
+
+    def queues_of(self, _job_id: str | None, _labels: object) -> list[str]:
         return []
 
     def may_read_lines(self, queue: str | None) -> bool:
@@ -72,6 +79,8 @@ def needs(message: Any, session: Session | LogSession | None = None) -> list[obj
         ("subscribe-job", JOB, [("http", "1")]),
         ("subscribe-job", ["1", JOB, 1.5], ["1", ("http", "1")]),
         ("subscribe-queue", "http", [("http", None)]),
+        ("subscribe-queue", "*", [None]),
+        ("subscribe-queue", {"queues": ["http", "*"], "events": ["queue-stats"]}, ["http", "*"]),
         ("unsubscribe-job", JOB, []),
         ("unsubscribe-queue", "http", []),
         ("ping", None, []),

@@ -65,6 +65,7 @@ subscribe-job in a list  | read:jobs:http/ID          | read:logs read:metrics  
 unsubscribe-job          | read:jobs:http/ID          | read:jobs:http/IDx              | asks 4500 4001 4500 self self self yes yes
 subscribe-queue          | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 no   no   no   yes yes
 subscribe-queue drained  | read:jobs:* read:queues:*  | read:jobs:http write:jobs:http  | asks 4500 4001 4500 no   no   some yes yes
+subscribe-queue every    | read:jobs:http             | read:jobs:*/ID read:queues:*    | asks 4500 4001 4500 own  no   no   yes yes
 subscribe-queue numbers  | read:queues:http           | read:jobs:* write:queues:http:retry | asks 4500 4001 4500 no   no   no   yes yes
 unsubscribe-queue        | read:jobs:http             | read:jobs:http/ID read:queues:* | asks 4500 4001 4500 self self self yes yes
 ping                     | write:logs                 | read:metrics                    | yes  4500 4001 4500 yes  yes  yes  yes yes

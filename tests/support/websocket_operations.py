@@ -68,6 +68,11 @@ OPERATIONS: Final = {
     "subscribe-queue": Operation(
         [("subscribe-queue", ALL_EVENTS)], lambda frames: frames[-1]["data"]["jobId"] == "another", then=add_progress
     ),
+    "subscribe-queue every": Operation(
+        [("subscribe-queue", {**ALL_EVENTS, "queue": "*"})],
+        lambda frames: frames[-1]["data"]["jobId"] == "another",
+        then=add_progress,
+    ),
     "subscribe-queue drained": Operation(
         [("subscribe-queue", ALL_EVENTS)],
         lambda frames: [frame["event"] for frame in frames[1:]] == ["drained", "progress"],

@@ -21,12 +21,13 @@ class AskedSight:
         rights: The answers of the authorizer.
 
     Attributes:
-        reads_all: False: a right to everything is never assumed, each queue is asked about.
+        reads_all, reads_every_queue: False: a right to everything is never assumed, each queue is asked about.
         rights: The answers of the authorizer.
     """
 
     __slots__ = ("rights",)
     reads_all = False
+    reads_every_queue = False
 
     def __init__(self, rights: AskedRights | Rehearsal) -> None:
         self.rights = rights
@@ -52,22 +53,29 @@ class AskedSight:
         """Whether the client may follow all jobs below this job in its flow, whatever their queues are."""
         return self.rights.include(Action.READ_CHILDREN, queue, job_id)
 
+    @property
+    def reads_a_queue(self) -> bool:
+        """Whether there is a queue whose counts the client may read."""
+        if isinstance(self.rights, Rehearsal):
+            self.rights.seeks = True
+        return bool(self.queues(self.rights.labels))
+
     def may_read_lines(self, queue: str | None) -> bool:
         """Whether the client may read lines of the log about jobs of the queue, or (None) every line."""
         return self.rights.include(Action.READ_LOGS, queue, None)
 
-    def reads_everywhere(self, _job_id: str) -> bool:
+    def reads_everywhere(self, _job_id: str | None) -> bool:
         """Return False: a queue may be found later, and is then asked about."""
         return False
 
-    def reads_somewhere(self, job_id: str) -> bool:
-        """Whether there is a queue in which the client may read the job with this id."""
+    def reads_somewhere(self, job_id: str | None) -> bool:
+        """Whether there is a queue in which the client may read the job with this id, or (None) every job."""
         if isinstance(self.rights, Rehearsal):
             self.rights.seeks = True
         return bool(self.queues_of(job_id, self.rights.labels))
 
-    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return, out of `labels`, those of the queues in which the client may read the job with this id."""
+    def queues_of(self, job_id: str | None, labels: Collection[str]) -> Collection[str]:
+        """Return, out of `labels`, the queues in which the client may read this job, or (None) every job."""
         return [label for label in labels if self.may_read(label, job_id)]
 
     def container(self, labels: Container[str]) -> Container[str]:

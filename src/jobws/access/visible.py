@@ -81,16 +81,27 @@ class IdentitySight:
         """Whether the identity may read lines of the log about jobs of the queue, or (None) every line."""
         return allows(self._identity, Action.READ_LOGS, queue)
 
-    def reads_everywhere(self, job_id: str) -> bool:
-        """Whether the identity may read the job with this id in every queue."""
+    @property
+    def reads_a_queue(self) -> bool:
+        """Whether the identity may read the counts of some queue."""
+        entries = self._identity.rights.entries
+        return self.reads_every_queue or any(each.action is Action.READ_QUEUE for each in entries)
+
+    @property
+    def reads_every_queue(self) -> bool:
+        """Whether the identity may read every job, and the counts of every queue."""
+        return self.reads_all and allows(self._identity, Action.READ_QUEUE)
+
+    def reads_everywhere(self, job_id: str | None) -> bool:
+        """Whether the identity may read the job with this id, or (None) every job, in every queue."""
         return self.reads_all or allows(self._identity, Action.READ_JOB, None, job_id)
 
-    def reads_somewhere(self, job_id: str) -> bool:
-        """Whether there can be a queue in which the identity may read the job with this id."""
+    def reads_somewhere(self, job_id: str | None) -> bool:
+        """Whether there can be a queue in which the identity may read the job with this id, or (None) every job."""
         return job_id in self._by_job or None in self._by_job or self.reads_everywhere(job_id)
 
-    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return, out of `labels`, those of the queues in which the identity may read the job with this id."""
+    def queues_of(self, job_id: str | None, labels: Collection[str]) -> Collection[str]:
+        """Return, out of `labels`, the queues in which the identity may read this job, or (None) every job."""
         if self.reads_everywhere(job_id):
             return labels
         named = {**self._by_job.get(job_id, _NOWHERE), **self._by_job.get(None, _NOWHERE)}

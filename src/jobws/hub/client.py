@@ -16,7 +16,7 @@ from jobws.protocol.codec import Frame, encode
 from jobws.protocol.echo import echoed, named
 from jobws.protocol.messages import Authenticated, EndedData, Expiring, ExpiringData, ItemError, SubscriptionEnded
 from jobws.protocol.request_types import Authenticate
-from jobws.protocol.requests import FORBIDDEN
+from jobws.protocol.requests import EVERY_QUEUE, FORBIDDEN
 from jobws.protocol.session import BaseSession, Close, Standing, error_frame
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ class Client(ABC, Generic[RequestT, PendingT]):
         `key` is None for a subscription to the log, which has no key.
         """
         queue, job_id = (UNSET, UNSET) if key is None else (key.queue or UNSET, key.job_id or UNSET)
+        if key is not None and key.is_every_queue:
+            queue = EVERY_QUEUE
         data = EndedData(why.code, why.message, queue, job_id)
         self.outbox.append(encode(SubscriptionEnded(sub=named(None if key is None else key.sub), data=data)))
 

@@ -22,11 +22,16 @@ DEFAULT_EVENTS: Final = frozenset({"completed", "failed", "removed"})
 class Room(Struct, frozen=True):
     """What a subscription is to: a job, or a whole queue.
 
-    `queue` is a label, or None for all queues. `job_id` is None for a whole queue. They are never both None.
+    `queue` is a label, or None for all queues. `job_id` is None for a whole queue. Both are None for all whole queues.
     """
 
     queue: str | None
     job_id: str | None
+
+    @property
+    def is_every_queue(self) -> bool:
+        """Whether the subscription is to all whole queues."""
+        return self.queue is None and self.job_id is None
 
 
 class SubscriptionKey(Room, frozen=True):
@@ -133,20 +138,30 @@ class Sight(Protocol):
         """Whether all jobs below this job in its flow may be followed, whatever their queues are."""
         ...
 
-    def reads_somewhere(self, job_id: str) -> bool:
-        """Whether there can be a queue in which the job of that id may be read."""
+    def reads_somewhere(self, job_id: str | None) -> bool:
+        """Whether there can be a queue in which the job of that id, or (None) every job, may be read."""
         ...
 
-    def reads_everywhere(self, job_id: str) -> bool:
-        """Whether the job of that id may be read in every queue."""
+    def reads_everywhere(self, job_id: str | None) -> bool:
+        """Whether the job of that id, or (None) every job, may be read in every queue."""
         ...
 
     def reads_queue(self, queue: str) -> bool:
         """Whether the queue's counts and its events without a job may be read."""
         ...
 
-    def queues_of(self, job_id: str, labels: Collection[str]) -> Collection[str]:
-        """Return those of `labels` in whose queues the job of that id may be read.
+    @property
+    def reads_a_queue(self) -> bool:
+        """Whether `reads_queue` can be true for some queue."""
+        ...
+
+    @property
+    def reads_every_queue(self) -> bool:
+        """Whether every job may be read, and `reads_queue` is true for every queue."""
+        ...
+
+    def queues_of(self, job_id: str | None, labels: Collection[str]) -> Collection[str]:
+        """Return those of `labels` in whose queues the job of that id, or (None) every job, may be read.
 
         If it may be read in every queue, this is the object `labels` itself, not a copy.
         """

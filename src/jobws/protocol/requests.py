@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 FORBIDDEN: Final = ItemError("forbidden", "the token does not allow this")
+EVERY_QUEUE: Final = "*"
+"""In place of a label: every queue that the client may read. No queue has this label."""
 # The keys of `{"jobs": [...], …}` that apply to all items of the list.
 _COMMON_KEYS: Final = ("sub", "queue", "events", "until", "after", "logs", "children")
 # As in protocol.md, §3.
@@ -104,9 +106,9 @@ def parse_rooms(
 
 
 def may_read(sight: Sight, room: Room) -> bool:
-    """Whether a client may subscribe to a room. If the room has no queue, a right to the job in one queue is enough."""
+    """Whether a client may subscribe to a room. If the room has no queue, a right to it in one queue is enough."""
     if room.queue is None:
-        return sight.reads_somewhere(room.job_id or "")
+        return sight.reads_somewhere(room.job_id)
     return sight.may_read(room.queue, room.job_id)
 
 
@@ -117,7 +119,7 @@ def may_subscribe(sight: Sight, request: SubscriptionRequest) -> bool:
     is enough.
     """
     if request.is_stats_only:
-        return request.key.queue is not None and sight.reads_queue(request.key.queue)
+        return sight.reads_a_queue if request.key.queue is None else sight.reads_queue(request.key.queue)
     top = None if request.child_of is None else request.child_of.top
     if top is not None and sight.reads_children(top.queue or "", top.job_id or ""):
         return True
@@ -237,9 +239,9 @@ def _job(value: object) -> SubscriptionKey:
 
 
 def _whole_queue(data: object) -> SubscriptionKey:
-    if not isinstance(data, dict):
-        return SubscriptionKey(parse_label(data), None)
-    return SubscriptionKey(parse_label(data.get("queue")), None, parse_sub(data))
+    item = data if isinstance(data, dict) else {"queue": data}
+    label = parse_label(item.get("queue"))
+    return SubscriptionKey(None if label == EVERY_QUEUE else label, None, parse_sub(item))
 
 
 def _items_of(data: object, several: str, one: str) -> list[object] | None:

@@ -195,6 +195,19 @@ def test_events_without_a_job_need_their_right_when_they_are_read_back_too() -> 
     assert world.rest() == [("active", "3-0")]
 
 
+def test_another_token_counts_for_what_was_read_but_not_sent() -> None:
+    world = World(1)
+    for number, fields in enumerate((DRAINED, event("active"), DRAINED), 2):
+        world.add(f"{number}-0", fields)
+    world.subscribe("1-0", end="4-0")
+    read = world.take(9)
+    data = AuthenticatedData("authenticate", None, (), 0)
+    world.client.hub_client.renew(sight("read:jobs:http"), Authenticate("x", None), data)
+    world.client.frames()
+    assert world.deliver(read) == [("active", "3-0")]
+    assert world.client.member().held is None
+
+
 def test_one_that_ends_meanwhile_gets_nothing() -> None:
     world = World()
     world.subscribe("1-0")

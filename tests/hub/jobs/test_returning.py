@@ -127,7 +127,7 @@ class Model:
         for _ in range(1 + self.choose(3) // 2):
             queue = (*self.redis.queues, None)[self.choose(len(self.redis.queues) + 1)]
             events = CHOICES[self.choose(len(CHOICES))]
-            if queue is not None and not self.choose(3):
+            if not self.choose(3):
                 watches.append(Watch(self.redis, queue, None, events, until_end=False))
                 continue
             watches.append(Watch(self.redis, queue, JOBS[self.choose(len(JOBS))], events, until_end=not self.choose(3)))

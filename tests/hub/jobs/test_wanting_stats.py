@@ -30,18 +30,20 @@ def subscribe(client: Client, data: object) -> None:
 def test_those_that_name_the_numbers_want_them() -> None:
     bridge = Bridge()
     client, other = Client(bridge), Client(bridge)
-    assert bridge.fanout.rooms.wanting_stats() == {}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {}
     subscribe(client, {"queue": "http", "events": ["*"]})
     subscribe(client, {"queue": "analyzer", "events": ["completed"]})
     subscribe(client, "analyzer")
-    assert bridge.fanout.rooms.wanting_stats() == {}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {}
     assert bridge.wanted == 0
     subscribe(other, STATS)
     subscribe(client, {"queue": "http", "events": ["*", "queue-stats"], "sub": 1})
     assert bridge.wanted == 2
-    assert {queue: len(members) for queue, members in bridge.fanout.rooms.wanting_stats().items()} == {"http": 2}
+    assert {queue: len(members) for queue, members in bridge.fanout.rooms.wanting_stats(bridge.queues).items()} == {
+        "http": 2
+    }
     client.hub_client.end_all()
-    assert bridge.fanout.rooms.wanting_stats() == {"http": [other.member()]}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {"http": [other.member()]}
 
 
 def test_a_right_that_is_taken_and_given_back() -> None:
@@ -49,10 +51,10 @@ def test_a_right_that_is_taken_and_given_back() -> None:
     client = Client(bridge)
     subscribe(client, {"queue": "http", "events": ["completed", "queue-stats"]})
     renew(client, sight("read:jobs:http"))
-    assert bridge.fanout.rooms.wanting_stats() == {}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {}
     renew(client, sight("read:jobs:http", "read:queues:http"))
     assert bridge.wanted == 3
-    assert bridge.fanout.rooms.wanting_stats() == {"http": [client.member()]}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {"http": [client.member()]}
     renew(client, sight("read:queues:http"))
     assert client.received()[-2:] == [("ended", None), ("ack", None)]
 
@@ -62,7 +64,7 @@ def test_the_numbers_alone_need_no_right_to_jobs() -> None:
     client = Client(bridge)
     subscribe(client, STATS)
     renew(client, sight("read:queues:http"))
-    assert bridge.fanout.rooms.wanting_stats() == {"http": [client.member()]}
+    assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {"http": [client.member()]}
     client.frames()
     bridge.publish("1-0", event("queue-stats"))
     bridge.publish("2-0", [b"event", b"queue-stats"])

@@ -32,7 +32,7 @@ FORBIDDEN: Final = "the token does not allow this"
 FOLLOWING: Final = {
     **dict.fromkeys([name for name in OPERATIONS if name.startswith("subscribe-job")], 1),
     **{"subscribe-job with lines": 2, "subscribe-queue": 1, "subscribe-queue drained": 2, "subscribe-queue numbers": 1},
-    **{"subscribe-logs": 2, "subscribe-logs of queue": 1, "subscribe-logs live": 2},
+    **{"subscribe-queue every": 1, "subscribe-logs": 2, "subscribe-logs of queue": 1, "subscribe-logs live": 2},
 }
 ROWS: Final = rows(WEBSOCKETS)
 
@@ -80,6 +80,8 @@ def check_refusal(cell: str, received: list[str], column: int) -> None:
             assert [(each["error"]["code"], each["error"]["message"]) for each in results] == [("forbidden", FORBIDDEN)]
         case "none":  # the job is sought in the other queue alone
             assert (data["jobs"], data["unknown"], data["after"]) == ([], True, {})
+        case "own":  # the subscription is to the other queue alone
+            assert data["after"].keys() == {"sparql"}
         case "self":
             assert data["left"] is False
         case "some":

@@ -10,9 +10,9 @@ from jobws.hub.jobs.flow import Flow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobws.hub.jobs.beginning import Beginning
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
+    from jobws.hub.jobs.missed import Beginning
     from jobws.hub.jobs.subscription import Subscription
 
 

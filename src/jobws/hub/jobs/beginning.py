@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from jobws.bullmq.events import Life
-from jobws.hub.jobs.missed import FINISHED, Replay, finished_text
+from jobws.hub.jobs.missed import FINISHED, Beginning, Replay, finished_text
 from jobws.hub.jobs.queue_replay import QueueReplay
 from jobws.hub.jobs.subscription import ALIVE, DOUBTED, JobEnded, now_in
 from jobws.protocol.identifiers import START, before, is_after, later, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.fanout import Fanout
@@ -32,28 +32,6 @@ if TYPE_CHECKING:
 
 # If several queues have a job id, outcomes older than this are not sent: the client may not mean these jobs.
 AMBIGUOUS_MILLISECONDS: Final = 60_000
-
-
-class Beginning:
-    """What a subscription begins with, as `begin` has decided. The caller has all this sent.
-
-    Attributes:
-        result: The part of the ack that is about this subscription.
-        replays: The past events to send after the ack, in order.
-        owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
-        stale: The queues in which the job may have ended since the look-up, while the history does not have the event.
-            The caller has the job looked up again there.
-    """
-
-    __slots__ = ("owed", "replays", "result", "stale")
-
-    def __init__(
-        self, result: Result, replays: Sequence[Replay] = (), owed: Sequence[str] = (), stale: Collection[str] = ()
-    ) -> None:
-        self.result = result
-        self.replays = replays
-        self.owed = owed
-        self.stale = stale
 
 
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Beginning:
@@ -71,7 +49,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if room.queue is not None and not query.knows(room.queue):
         return _begin_unknown(subscription, room.queue)
     if room.job_id is None:
-        return _begin_queue(subscription, str(room.queue), query, fanout)
+        return _begin_queues(subscription, query, fanout)
     wanted = subscription.after
     ahead = query.ahead(room.queue, wanted)
     if ahead:
@@ -130,25 +108,39 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Beginning:
     )
 
 
-def _begin_queue(subscription: Subscription, queue: str, query: Query, fanout: Fanout) -> Beginning:
-    """Return what a subscription to a whole queue begins with: all past events after the client's position."""
-    wanted = subscription.after
-    gap = query.may_miss(queue, wanted) or UNSET
-    ahead = query.ahead(queue, wanted)
-    if ahead:
-        subscription.ahead = {queue: ahead[queue].encode()}
-        return Beginning(Result(after=ahead, gap=gap))
-    history = fanout.history.of(queue)
-    newest = history.newest
-    start = wanted.get(queue)
-    if start is not None and fanout.is_foreign(queue, start, query.end(queue)):
-        start = START
-    if start is None or newest is None or position(newest.stream_id) <= position(start):
-        return Beginning(Result(after={queue: now_in(queue, fanout)}, gap=gap))
-    # The ack tells of events that are forgotten already.
-    replay = QueueReplay(subscription, queue, history, newest, later(start, history.floor or START))
-    replay.is_last = True
-    return Beginning(Result(after={queue: start}, gap=gap), [replay])
+def _begin_queues(subscription: Subscription, query: Query, fanout: Fanout) -> Beginning:
+    """Return what a subscription to whole queues begins with: all past events after the client's positions.
+
+    If it is to every queue, and `after` does not name a queue, the queue was found after the client had left. So it
+    begins with the first event of this queue.
+    """
+    room, wanted = subscription.request.key, subscription.after
+    if room.queue is not None:
+        queues: Collection[str] = (room.queue,)
+    else:
+        # In an order that does not depend on the client's rights.
+        queues = sorted(each for each in query.queues if query.knows(each) and subscription.gets_events_of(each))
+        if subscription.request.after is not None:
+            wanted = {queue: wanted.get(queue, START) for queue in queues}
+    ahead = query.ahead(room.queue, wanted)
+    subscription.ahead = {queue: stream_id.encode() for queue, stream_id in ahead.items()} or None
+    after: dict[str, str] = {}
+    replays: list[Replay] = []
+    for queue in queues:
+        start = None if queue in ahead else wanted.get(queue)
+        if start is not None and fanout.is_foreign(queue, start, query.end(queue)):
+            start = START
+        history = fanout.history.of(queue)
+        newest = history.newest
+        if start is None or newest is None or position(newest.stream_id) <= position(start):
+            after[queue] = ahead[queue] if queue in ahead else now_in(queue, fanout)
+            continue
+        after[queue] = start
+        # The ack tells of events that are forgotten already.
+        replays.append(QueueReplay(subscription, queue, history, newest, later(start, history.floor or START)))
+    if replays:
+        replays[-1].is_last = True
+    return Beginning(Result(after=after, gap=query.may_miss(room.queue, wanted) or UNSET), replays)
 
 
 class _QueueBeginning:

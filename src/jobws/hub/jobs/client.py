@@ -13,9 +13,9 @@ from msgspec import UNSET
 from jobws.hub.client import Client
 from jobws.hub.jobs.admission import admit, no_flows
 from jobws.hub.jobs.backlog import Backlog
-from jobws.hub.jobs.beginning import Beginning, begin
+from jobws.hub.jobs.beginning import begin
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
-from jobws.hub.jobs.missed import Owed
+from jobws.hub.jobs.missed import Beginning, Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
 from jobws.hub.jobs.positions import positions
 from jobws.hub.jobs.subscription import Subscription, limiting_sight
@@ -93,7 +93,7 @@ class JobClient(Client[Request, PendingSubscription]):
         """Whether outcomes that were missed are still being looked up in a queue of an acknowledged subscription."""
         without_position = self._fanout.without_position
         return bool(without_position) and any(
-            subscription.acked and not without_position.isdisjoint(subscription.queues)
+            subscription.acked and not without_position.isdisjoint(subscription.queues(without_position))
             for subscription in self._subscriptions
         )
 

@@ -27,8 +27,7 @@ class Matching:
     __slots__ = ("_by_job", "_whole")
 
     def __init__(self, rooms: Iterable[Room]) -> None:
-        # The queue of each subscription to a job, by job id (None if it names no queue); and of each subscription to a
-        # whole queue.
+        # The queue of each subscription to a job, by job id, and of each one to a whole queue. None means every queue.
         self._by_job: dict[str, list[str | None]] = {}
         self._whole: list[str | None] = []
         for room in rooms:
@@ -51,9 +50,7 @@ class Matching:
     def has(self, count: int, room: Room) -> bool:
         """Whether `room` includes a job whose events at least `count` (1 or more) of the counted subscriptions get."""
         if room.job_id is None:
-            return any(self._have(count, room, queues) for queues in self._by_job.values()) or (
-                self._whole.count(room.queue) >= count
-            )
+            return any(self._have(count, room, queues) for queues in ((), *self._by_job.values()))
         queues = self._by_job.get(room.job_id, ())
         # A job nearly always has fewer subscriptions. Then queues are not compared: it would take 7 % of the time that
         # a new subscription takes.
@@ -63,6 +60,6 @@ class Matching:
         """Return what `has` returns, for one job id. `queues` are those of the subscriptions to this id."""
         matched = (room.queue,) if room.queue is not None else {*queues, *self._whole, None}
         return any(
-            sum(each is None or each == queue for each in queues) + self._whole.count(queue) >= count
+            sum(each is None or each == queue for some in (queues, self._whole) for each in some) >= count
             for queue in matched
         )

@@ -9,9 +9,11 @@ from msgspec import UNSET
 from jobws.hub.jobs.subscription import ALIVE, DOUBTED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.subscription import Subscription
-    from jobws.protocol.messages import JobSnapshot
+    from jobws.protocol.messages import JobSnapshot, Result
 
 FINISHED: Final = frozenset({"completed", "failed"})
 """The states in which a job's hash holds its outcome."""
@@ -92,3 +94,25 @@ class Owed(NamedTuple):
 
     subscription: Subscription
     queue: str
+
+
+class Beginning:
+    """What a subscription begins with, as `begin` has decided. The caller has all this sent.
+
+    Attributes:
+        result: The part of the ack that is about this subscription.
+        replays: The past events to send after the ack, in order.
+        owed: The queues for which an outcome is to be made from the job's hash, or from its absence.
+        stale: The queues in which the job may have ended since the look-up, while the history does not have the event.
+            The caller has the job looked up again there.
+    """
+
+    __slots__ = ("owed", "replays", "result", "stale")
+
+    def __init__(
+        self, result: Result, replays: Sequence[Replay] = (), owed: Sequence[str] = (), stale: Collection[str] = ()
+    ) -> None:
+        self.result = result
+        self.replays = replays
+        self.owed = owed
+        self.stale = stale

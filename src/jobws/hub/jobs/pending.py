@@ -57,7 +57,7 @@ class PendingSubscription:
         This is the number of subscriptions, REPLAY_SIZE more for each whole queue that is read back, and SEARCH_SIZE
         more if the request names an unknown queue.
         """
-        replays = sum(each.request.key.job_id is None and each.request.after is not None for each in self.present)
+        replays = sum(len(each.after) for each in self.present if each.request.key.job_id is None)
         unknown = any(queue is not None and queue not in self._labels for queue in self.queues)
         return len(self.subscriptions) + REPLAY_SIZE * replays + (SEARCH_SIZE if unknown else 0)
 

@@ -33,7 +33,7 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
             continue
         if subscription.flow is not None:
             flows[subscription.flow] = None
-        queues = subscription.queues
+        queues = subscription.queues(verified)
         if subscription.held is not None:
             unknown.update(queues)
         elif subscription.owed:

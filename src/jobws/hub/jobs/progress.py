@@ -151,8 +151,5 @@ class Windows:
         key = subscription.request.key
         if not subscription.acked:
             return []
-        if key.job_id is None:
-            window = self.of_queues.get(str(key.queue))
-            return [] if window is None else [window]
-        by_queue = self.of_jobs.get(key.job_id.encode(), {})
+        by_queue = self.of_queues if key.job_id is None else self.of_jobs.get(key.job_id.encode(), {})
         return [window for queue, window in by_queue.items() if subscription.gets_events_of(queue)]

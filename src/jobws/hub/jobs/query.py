@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobws.hub.jobs.staleness import Staleness
 from jobws.protocol.identifiers import START, later, position
 
 if TYPE_CHECKING:
@@ -39,18 +40,16 @@ class Query:
 
     __slots__ = (
         "_ahead",
+        "_all",
         "_anywhere",
-        "_changes",
         "_fanout",
         "_found",
         "_holed",
         "_labels",
         "_look_up",
         "_named",
-        "_needed",
         "_sought",
-        "_stale",
-        "_stale_anywhere",
+        "_staleness",
         "_unread",
         "known",
         "queues",
@@ -60,6 +59,8 @@ class Query:
     def __init__(self, subscriptions: Iterable[Subscription], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
+        # The labels that existed when this was made, if they matter.
+        self._all: frozenset[str] | None = None
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
@@ -71,13 +72,7 @@ class Query:
         if self._anywhere:
             self.queues.update(dict.fromkeys(labels))
         self.known: dict[str, KnownStream] = {}
-        # By queue, the stream id after which the history must have every event. If it has not, the queue is stale.
-        self._needed: Cursor = {}
-        # Whether a queue is stale (see `stale`), the list of all stale queues, and the value of `changes` for which
-        # both are valid.
-        self._stale: dict[str, bool] = {}
-        self._stale_anywhere: list[str] | None = None
-        self._changes = fanout.history.changes
+        self._staleness = Staleness(fanout.history, labels, self.known)
         self._look_up: LookUp | None = None
         self._unread: set[str] = set()
         # What was found of the jobs of subscriptions without a queue: by job id, then by queue.
@@ -95,7 +90,12 @@ class Query:
                 # No job has the empty id, but its look-up also tells how far the stream reaches.
                 self._name(room.queue, "" if room.job_id is None and subscription.after else room.job_id)
             return
-        job_id = room.job_id or ""
+        if room.job_id is None:
+            self._all = frozenset(self._labels)
+            for queue in subscription.among(self._labels):
+                self._name(queue, "" if queue in subscription.after else None)
+            return
+        job_id = room.job_id
         self._sought[job_id] = None
         among = subscription.among(self._labels)
         if among is self._labels:
@@ -130,7 +130,7 @@ class Query:
         """Note what is known of the queues' streams. Call this immediately before jobs are read from Redis."""
         for queue in self.queues:
             known = self.known[queue] = self._fanout.known(queue)
-            self._needed[queue] = later(known.cursor, known.history.floor or START)
+            self._staleness.note(queue, known)
 
     def keep_answer(self, look_up: LookUp) -> None:
         """Keep what Redis answered, and note which streams were not published up to `look_up.ends` (see `is_read`)."""
@@ -149,7 +149,12 @@ class Query:
     # ---- whether subscriptions can be answered ----
 
     def is_outdated(self, rooms: Iterable[Room]) -> bool:
-        """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed."""
+        """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed.
+
+        A subscription to every queue also needs one if a queue was found since.
+        """
+        if self._all is not None and not self._all.issuperset(self._labels):
+            return True
         return bool(self.unknown) and any(
             room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
         )
@@ -170,10 +175,12 @@ class Query:
         room = subscription.request.key
         if room.queue is not None or not subscription.gets_events_of(queue):
             return room.queue == queue
+        if room.job_id is None:
+            return subscription.request.after is not None
         return (
             queue in (subscription.request.after or {})
-            or queue in self._found.get(room.job_id or "", _NOTHING)
-            or (room.job_id or "").encode() in self._fanout.rereads[queue].job_ids
+            or queue in self._found.get(room.job_id, _NOTHING)
+            or room.job_id.encode() in self._fanout.rereads[queue].job_ids
         )
 
     def stale(self, subscription: Subscription) -> Collection[str]:
@@ -185,26 +192,8 @@ class Query:
         if room.job_id is None:
             return ()
         if room.queue is not None:
-            return (room.queue,) if room.queue in self._labels and self._is_stale(room.queue) else ()
-        self._renew()
-        if self._stale_anywhere is None:
-            self._stale_anywhere = [queue for queue in self._labels if self._is_stale(queue)]
-        return [queue for queue in self._stale_anywhere if subscription.gets_events_of(queue)]
-
-    def _is_stale(self, queue: str) -> bool:
-        self._renew()
-        is_stale = self._stale.get(queue)
-        if is_stale is None:
-            history = self._fanout.history
-            known = self.known[queue].history if queue in self.known else history.of(queue)
-            is_whole = known.has_all_after(self._needed.get(queue, START))
-            is_stale = self._stale[queue] = not (is_whole and history.is_current(queue, known))
-        return is_stale
-
-    def _renew(self) -> None:
-        if self._changes != self._fanout.history.changes:
-            self._changes = self._fanout.history.changes
-            self._stale, self._stale_anywhere = {}, None
+            return (room.queue,) if room.queue in self._labels and self._staleness.of(room.queue) else ()
+        return [queue for queue in self._staleness.queues if subscription.gets_events_of(queue)]
 
     # ---- the results ----
 
@@ -240,27 +229,27 @@ class Query:
         # The answer of Redis is missing if the stream is empty, and too low if the stream began again with lower ids.
         asked = {} if self._look_up is None else self._look_up.moments
         moment = later(self.known[queue].cursor, asked.get((queue, job_id), START))
-        if self._is_stale(queue) and self._fanout.is_foreign(queue, moment, START):
+        if self._staleness.of(queue) and self._fanout.is_foreign(queue, moment, START):
             return START  # the stream was created again since the look-up
         return moment
 
     def end(self, queue: str) -> str:
         """Return the queue's last stream id at the look-up; `0-0` if the stream was empty or may have begun again."""
-        return START if self._look_up is None or self._is_stale(queue) else self._look_up.ends.get(queue, START)
+        return START if self._look_up is None or self._staleness.of(queue) else self._look_up.ends.get(queue, START)
 
     def is_whole(self, subscription: Subscription) -> bool:
         """Whether every stream that was looked up for the subscription was published up to its end; see `is_read`."""
         queue = subscription.request.key.queue
         if queue is not None:
             return self.is_read(queue)
-        return all(self._is_stale(each) for each in self._unread if subscription.gets_events_of(each))
+        return all(self._staleness.of(each) for each in self._unread if subscription.gets_events_of(each))
 
     def is_read(self, queue: str) -> bool:
         """Whether the queue was looked up, and its stream was published up to the end that it had then.
 
         Also true if the stream may have been created again since.
         """
-        return queue in self.known and (queue not in self._unread or self._is_stale(queue))
+        return queue in self.known and (queue not in self._unread or self._staleness.of(queue))
 
     def may_miss(self, queue: str | None, after: Mapping[str, str]) -> bool:
         """Return whether events after a client's positions may be gone, in the queue or (None) in any queue."""

@@ -197,20 +197,18 @@ class QueueHistory:
         """The last event, of whatever job. None if there is none."""
         return Recorded(self._ids[-1], self._order[-1][-1]) if self._ids else None
 
-    def between(self, after: str, up_to: bytes) -> tuple[list[bytes], list[Kind]]:
-        """Return the stream ids and kinds of all events after the position `after`, up to and with the id `up_to`.
+    def between(self, after: str, up_to: bytes) -> Iterator[HistoryEntry]:
+        """Yield all events after the position `after`, up to and with the id `up_to`, the oldest first.
 
-        The oldest event comes first.
+        Nothing may be added or forgotten meanwhile.
         """
         first, end = (bisect_right(self._ids, position(each), key=position) for each in (after, up_to))
-        kinds: list[Kind] = []
         # By job, as the `id` of its list: where the list has its next event.
         places: dict[int, int] = {}
         for known in islice(self._order, first, end):
             place = places[id(known)] if id(known) in places else _first_after(known, after)
-            kinds.append(known[place + 1])
             places[id(known)] = place + 2
-        return list(islice(self._ids, first, end)), kinds
+            yield known[place], known[0], known[place + 1]
 
     def _forget_oldest(self) -> None:
         known = self._order.popleft()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from jobws.bullmq.events import field, kind_of
@@ -53,11 +52,14 @@ class QueueReplay(Replay):
         if self._unopened is None:
             return
         last, self._unopened = self._unopened, None
-        chooses = self.subscription.request.chooses
-        stream_ids, kinds = self.history.between(self._after, last.stream_id)
-        chosen = [chooses(kind.name.text) for kind in kinds[:-1]]
-        self.stream_ids = [*compress(stream_ids, chosen), last.stream_id]
-        self.kinds = [*compress(kinds, chosen), last.kind]
+        subscription, queue = self.subscription, self.queue
+        for stream_id, job_id, kind in self.history.between(self._after, last.stream_id):
+            is_chosen = subscription.request.chooses(kind.name.text) and subscription.gets(queue, job_id)
+            if is_chosen and stream_id != last.stream_id:
+                self.stream_ids.append(stream_id)
+                self.kinds.append(kind)
+        self.stream_ids.append(last.stream_id)
+        self.kinds.append(last.kind)
         # Some may have been forgotten since the subscription was answered, which could not tell of them.
         self.misses = self.history.may_miss(self._after)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from jobws.hub.jobs.subscription import JobEnded, Subscriber, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # A dictionary is used as a set that keeps its order: the oldest member comes first.
 Members: TypeAlias = dict[Subscription, None]
@@ -27,8 +27,8 @@ class Rooms:
     """All rooms. A room exists as long as it has a member.
 
     Args:
-        on_listened: Called with a queue when `is_listened_to` has changed for it, and with None when `seeking` has
-            changed. It must not wait.
+        on_listened: Called with a queue when `is_named` has changed for it, and with None when `seeking` has changed or
+            a subscription to every queue came or left. It must not wait.
         on_stats_wanted: Called when a subscription that wants the numbers of its queue joins. It must not wait.
 
     Attributes:
@@ -41,6 +41,7 @@ class Rooms:
         self._on_stats_wanted = on_stats_wanted
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
+        self._every_queue: Members = {}
         # The subscriptions that name no queue: by each queue that is known to have their job, and those for whose job
         # no queue is known.
         self._found: dict[str, JobRooms] = {}
@@ -51,7 +52,7 @@ class Rooms:
         self._counts: dict[str | None, dict[Subscriber, int]] = {}
 
     def __len__(self) -> int:
-        return len(self._queues) + len(self.anywhere) + sum(map(len, self._named.values()))
+        return len(self._queues) + bool(self._every_queue) + len(self.anywhere) + sum(map(len, self._named.values()))
 
     # ---- finding subscriptions ----
 
@@ -60,17 +61,21 @@ class Rooms:
         return self._named.get(queue, _NO_ROOMS)
 
     def whole_queue(self, queue: str) -> Mapping[Subscription, None]:
-        """Return the subscriptions to the whole queue."""
-        return self._queues.get(queue, _NOBODY)
+        """Return the subscriptions to the whole queue, and those to every queue that get the events of this one."""
+        members = self._queues.get(queue, _NOBODY)
+        if not self._every_queue:
+            return members
+        return {**members, **{each: None for each in self._every_queue if each.gets_events_of(queue)}}
 
-    def wanting_stats(self) -> dict[str, list[Subscription]]:
-        """Return the subscriptions that want the numbers of their queue now, by queue.
+    def wanting_stats(self, labels: Iterable[str]) -> dict[str, list[Subscription]]:
+        """Return the subscriptions that want the numbers of a queue now, by queue.
 
-        One whose client has no right to the numbers is left out.
+        Those to every queue want those of all `labels`. One whose client has no right to the numbers is left out.
         """
+        everywhere = any(each.request.stats for each in self._every_queue)
         wanting = {
-            queue: [each for each in members if each.request.stats and each.sight is None]
-            for queue, members in self._queues.items()
+            queue: [each for each in self.whole_queue(queue) if each.request.stats and each.reads(queue)]
+            for queue in dict.fromkeys((*self._queues, *(labels if everywhere else ())))
         }
         return {queue: members for queue, members in wanting.items() if members}
 
@@ -84,10 +89,11 @@ class Rooms:
         return [*anywhere, *self.named(queue).get(key, ())]
 
     def is_listened_to(self, queue: str) -> bool:
-        """Return whether clients want events of `queue`.
+        """Return whether clients want events of `queue`: `is_named`, or a subscription to every queue gets them."""
+        return self.is_named(queue) or any(each.gets_events_of(queue) for each in self._every_queue)
 
-        This is true if a subscription names the queue, or names no queue and its job is known to be in this one.
-        """
+    def is_named(self, queue: str) -> bool:
+        """Return whether a subscription names the queue, or names no queue while its job is known to be in this one."""
         return queue in self._named or queue in self._queues or queue in self._found
 
     @property
@@ -100,7 +106,7 @@ class Rooms:
 
     @property
     def listened_queues(self) -> Collection[str]:
-        """The queues for which `is_listened_to` is true."""
+        """The queues for which `is_named` is true."""
         return {**self._named, **self._queues, **self._found}.keys()
 
     def watched(self, queue: str) -> Iterator[bytes | None]:
@@ -151,6 +157,12 @@ class Rooms:
         """Add `subscription` to its room."""
         room = subscription.request.key
         self._count(subscription, 1)
+        if room.job_id is None and subscription.request.stats:
+            self._on_stats_wanted()
+        if room.is_every_queue:
+            self._every_queue[subscription] = None
+            self._on_listened(None)
+            return
         if room.queue is None:
             self.anywhere.setdefault(_job(subscription), {})[subscription] = None
             for queue in subscription.job_states:
@@ -158,11 +170,9 @@ class Rooms:
             if not subscription.job_states:
                 self._seek(subscription)
             return
-        is_first = not self.is_listened_to(room.queue)
+        is_first = not self.is_named(room.queue)
         if room.job_id is None:
             self._queues.setdefault(room.queue, {})[subscription] = None
-            if subscription.request.stats:
-                self._on_stats_wanted()
         else:
             _add(self._named, room.queue, subscription)
         if is_first:
@@ -174,7 +184,7 @@ class Rooms:
         If the subscription names a queue, nothing happens.
         """
         if subscription.request.key.queue is None:
-            is_first = not self.is_listened_to(queue)
+            is_first = not self.is_named(queue)
             _add(self._found, queue, subscription)
             if is_first:
                 self._on_listened(queue)
@@ -191,7 +201,7 @@ class Rooms:
             subscription.settle(queue)
             if not subscription.job_states:
                 self._seek(subscription)
-        if members and not self.is_listened_to(queue):
+        if members and not self.is_named(queue):
             self._on_listened(queue)
         return members
 
@@ -199,19 +209,23 @@ class Rooms:
         """Remove `subscription` from its room. A room without members is removed, too."""
         room = subscription.request.key
         self._count(subscription, -1)
+        if room.is_every_queue:
+            del self._every_queue[subscription]
+            self._on_listened(None)
+            return
         if room.queue is None:
             _remove(self.anywhere, _job(subscription), subscription)
             self._seek_no_more(subscription)
             for queue in subscription.job_states:
                 _drop(self._found, queue, subscription)
-                if not self.is_listened_to(queue):
+                if not self.is_named(queue):
                     self._on_listened(queue)
             return
         if room.job_id is None:
             _remove(self._queues, room.queue, subscription)
         else:
             _drop(self._named, room.queue, subscription)
-        if not self.is_listened_to(room.queue):
+        if not self.is_named(room.queue):
             self._on_listened(room.queue)
 
     def _count(self, subscription: Subscription, change: int) -> None:

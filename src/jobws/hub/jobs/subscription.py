@@ -132,25 +132,36 @@ class Subscription:
         above = None if request.child_of is None else request.child_of.parent
         self.parent = b"" if above is None else parent_of(above.queue or "", above.job_id or "")
 
-    @property
-    def queues(self) -> Collection[str]:
-        """The queue that the subscription names, or else the queues that were seen to have its job."""
-        named = self.request.key.queue
-        return self.job_states.keys() if named is None else {named}
+    def queues(self, labels: Collection[str]) -> Collection[str]:
+        """Return the queue that the subscription names, or else the queues that were seen to have its job.
+
+        For a subscription to every queue, these are those of `labels` whose events it gets.
+        """
+        key = self.request.key
+        if key.queue is not None:
+            return {key.queue}
+        return sorted(self.among(labels)) if key.job_id is None else self.job_states.keys()
 
     def gets_events_of(self, queue: str) -> bool:
         """Whether the subscription gets events of this queue.
 
-        It does if it names the queue, or if it names no queue and the client may read its job in this one.
+        It does if it names the queue, or if it names no queue and the client may read its job in this one. To get the
+        numbers of every queue, the client need not read jobs.
         """
         key = self.request.key
         if key.queue is not None:
             return key.queue == queue
-        return self.sight is None or self.sight.may_read(queue, key.job_id)
+        if self.sight is None:
+            return True
+        return self.sight.reads_queue(queue) if self.request.is_stats_only else self.sight.may_read(queue, key.job_id)
+
+    def reads(self, queue: str) -> bool:
+        """Whether a subscription to a whole queue gets its numbers, if wanted, and its events without a job."""
+        return self.sight is None or self.sight.reads_queue(queue)
 
     def gets(self, queue: str, job_id: bytes | None) -> bool:
         """Whether a subscription to a whole queue gets an event of this job, or (empty, None) of the queue itself."""
-        return self.gets_events_of(queue) and (bool(job_id) or self.sight is None)
+        return self.gets_events_of(queue) and (bool(job_id) or self.reads(queue))
 
     def wants(self, queue: str, event: str, job_id: bytes | None, stream_id: bytes) -> bool:
         """Whether a subscription to a whole queue is to be sent an event with this name that happens now."""
@@ -166,7 +177,11 @@ class Subscription:
 
         If it gets the events of all of them, this is the object `labels` itself, not a copy.
         """
-        return labels if self.sight is None else self.sight.queues_of(self.request.key.job_id or "", labels)
+        if self.sight is None:
+            return labels
+        if self.request.is_stats_only:
+            return [label for label in labels if self.sight.reads_queue(label)]
+        return self.sight.queues_of(self.request.key.job_id, labels)
 
     @property
     def after(self) -> Cursor:
@@ -263,8 +278,10 @@ def limiting_sight(key: SubscriptionKey, sight: Sight) -> Sight | None:
 
     It is None if nothing is left to check for each event: the right to the key was checked before.
     """
-    if key.queue is None:
-        gets_all = sight.reads_all or sight.reads_everywhere(key.job_id or "")
+    if key.is_every_queue:
+        gets_all = sight.reads_every_queue
+    elif key.queue is None:
+        gets_all = sight.reads_all or sight.reads_everywhere(key.job_id)
     else:
         gets_all = key.job_id is not None or sight.reads_queue(key.queue)
     return None if gets_all else sight

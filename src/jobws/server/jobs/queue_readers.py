@@ -159,11 +159,11 @@ class Queues:
     def note_listened(self, queue: str | None) -> None:
         """Have the queue read immediately if clients want its events now. With None, do so for all queues.
 
-        Called when `Rooms.is_listened_to` has changed for the queue, or `Rooms.seeking` (None). Discovery looks for a
+        `Rooms` says when this is called (`on_listened`). Discovery looks for a
         queue that does not exist yet as long as clients want its events. Never waits.
         """
         if queue is not None and self.discovery is not None and not self.knows(queue):
-            if self._fanout.rooms.is_listened_to(queue):
+            if self._fanout.rooms.is_named(queue):
                 self._awaited[queue] = None
             else:
                 self._awaited.pop(queue, None)
@@ -232,7 +232,7 @@ class Queues:
 
     def is_needed(self, name: str) -> bool:
         """Whether the queue must be kept because a subscription names it, or waits for a job that was found in it."""
-        return self._fanout.rooms.is_listened_to(name)
+        return self._fanout.rooms.is_named(name)
 
     def forget(self, name: str) -> None:
         """Forget a queue that is gone, and stop reading its stream."""

@@ -79,13 +79,13 @@ class StatsFeed:
     async def run(self) -> None:
         """Send numbers until cancelled. While nobody wants them, wait."""
         while True:
-            wanting = self._fanout.rooms.wanting_stats()
+            wanting = self._fanout.rooms.wanting_stats(self._queues)
             self._sent = {queue: sent for queue, sent in self._sent.items() if queue in wanting}
             for queue in wanting:
                 if queue in self._queues:
                     await self._read(queue)
             # Subscriptions may have ended or begun meanwhile.
-            for queue, members in self._fanout.rooms.wanting_stats().items():
+            for queue, members in self._fanout.rooms.wanting_stats(self._queues).items():
                 if queue in self._sent:
                     self._send(self._sent[queue], members)
             with anyio.move_on_after(self._seconds if wanting else None):
