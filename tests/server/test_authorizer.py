@@ -290,18 +290,3 @@ async def test_lines_of_the_log_are_those_of_queues_that_are_allowed(jobs: Redis
         jobs.add_log("the last", queue="http")
         lines = [(await client.receive())["data"]["message"] for _ in range(2)]
     assert lines == ["of http", "the last"]
-
-
-async def test_texts_that_nobody_knows_as_tokens_have_the_limits_of_their_address(
-    jobs: Redis, authorizer: Authorizer
-) -> None:
-    authorizer.allowed = {"read:jobs http/1"}
-    async with asking_bridge(jobs.url, authorizer, requests_per_minute=3, trusted_proxies=("127.0.0.1",)) as live:
-
-        async def status(token: str, address: str) -> int:
-            headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
-            return (await call("GET", live.url + "/jobs/http/1", **headers))[0]
-
-        assert [await status(f"guess{number}", "192.0.2.1") for number in range(5)] == [200, 200, 200, 429, 429]
-        assert await status("ann", "192.0.2.2") == 200
-    assert len(authorizer.asked) == 4

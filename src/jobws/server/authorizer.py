@@ -203,7 +203,7 @@ class _Content(Struct):
 def _decision(body: bytes, count: int) -> Decision:
     try:
         content = msgspec.json.decode(body, type=_Content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AuthorizerError(f"the answer is wrong: {error}") from None
     if len(content.checks) != count:
         raise AuthorizerError(f"the answer has {len(content.checks)} checks in place of {count}")

@@ -15,6 +15,7 @@ from jobws.protocol.session import Session
 from jobws.server.http.request import BodyLimits
 from jobws.server.http.token_end import token_end
 from jobws.server.websocket.in_process_client import InProcessClient
+from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
@@ -202,13 +203,17 @@ class Service:
             raise RequestError("rate-limited", problem)
         return client
 
-    def rehearse(self, messages: Iterable[str], sight: AnySight) -> None:
-        """Look at `sight` for everything that a new client of `/ws` needs for `hello` and for some messages."""
-        settings = self.settings
+    async def rehearse(self, messages: Iterable[str], sight: AnySight) -> None:
+        """Look at `sight` for everything that a new client of `/ws` needs for `hello` and for some messages.
+
+        Other tasks run meanwhile, since the messages of one body may take 0.4 s.
+        """
+        settings, turn = self.settings, Turn()
         session = Session(self.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
         self._clients.greeting.look(sight)
         for each in messages:
             session.rehearse(each, sight)
+            await turn.pause()
 
     async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
         """Wait until the token of `identity` is no longer accepted, and then close the client.

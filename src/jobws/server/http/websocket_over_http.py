@@ -5,17 +5,17 @@ The response is a stream without an end, or with `?wait=` a long poll.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_list
 from jobws.protocol.server_sent_events import close_block, frame_block
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import SUBJECT, body_text, parameters
-from jobws.server.http.rights import identity_of, judged
+from jobws.server.http.rights import examined, identity_of
 from jobws.server.http.wait import parse_wait
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FrameStreams:
         limit = settings.max_message_bytes
         if any(len(each.encode(errors="surrogatepass")) > limit for each in requests):
             raise RequestError("too-large", f"a request may have {limit} bytes")
-        await judged(request, lambda identity: self._service.rehearse(requests, sight_of(identity)))
+        await examined(request, self._service, partial(self._service.rehearse, requests))
         return streaming.EventStream(
             self._service,
             identity_of(request),

@@ -1,0 +1,56 @@
+"""Clients of a bridge with an authorizer that send much, and an authorizer that answers nonsense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+import trio
+
+from tests.bench.steps import Recorder
+from tests.support.authorizer import ANN, HEADERS, JOB, Authorizer, answers, asking_bridge, get
+from tests.support.client import raw_client
+from tests.support.http import call, exchange
+from tests.support.http_server import Reply
+
+if TYPE_CHECKING:
+    from tests.support.redis import Redis
+
+
+async def test_texts_that_nobody_knows_as_tokens_have_the_limits_of_their_address(redis: Redis) -> None:
+    settings: dict[str, Any] = {"requests_per_minute": 3, "trusted_proxies": ("127.0.0.1",)}
+    with Authorizer() as authorizer:
+        async with asking_bridge(redis.url, authorizer, **settings) as live:
+
+            async def status(token: str, address: str) -> int:
+                headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+                return (await call("GET", live.url + "/jobs/http/1", **headers))[0]
+
+            assert [await status(f"guess{number}", "192.0.2.1") for number in range(5)] == [403, 403, 403, 429, 429]
+            assert await status("ann", "192.0.2.2") == 403
+    assert len(authorizer.asked) == 4
+
+
+async def test_a_body_of_many_requests_holds_up_no_other_client(redis: Redis) -> None:
+    body = [{"event": "subscribe-job", "data": ["1"] * 1000}] * 95
+    with Authorizer() as authorizer:
+        async with asking_bridge(redis.url, authorizer) as live:
+            recorder = Recorder()
+            trio.lowlevel.add_instrument(recorder)
+            answer = await anyio.to_thread.run_sync(exchange, "POST", live.url + "/events?wait=0", body, ANN)
+            trio.lowlevel.remove_instrument(recorder)
+    assert (answer.status, answer.content()["detail"]) == (
+        400,
+        "the authorizer would be asked more than 10000 questions; name the `queue` of each job",
+    )
+    assert recorder.take()["longest"] < 60, "to go through the body takes 400 ms"
+
+
+@pytest.mark.parametrize("body", [b'{"x":' + b"[" * 200_000, b"\xff", b"null"])
+async def test_an_answer_that_is_nested_too_deep_or_no_json_is_a_no(redis: Redis, body: bytes) -> None:
+    with Authorizer() as authorizer:
+        authorizer.reply = Reply([body])
+        async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
+            assert await get(live.url + "/jobs/http/1") == (403, "forbidden")
+            assert await answers(client, ("subscribe-job", JOB)) == [(0, "forbidden")]
