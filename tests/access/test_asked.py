@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, Told, Verdict
+from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, TokenInfo, Verdict
 from jobws.access.asked_sight import AskedSight
 from jobws.access.caller import ANYONE, Unauthenticated
 from jobws.access.scope import Action
@@ -31,7 +31,7 @@ NO = Verdict(allow=False, until=5, again=5)
 
 
 def new_rights() -> AskedRights:
-    return AskedRights(Subject(identity(), "the token"), LABELS, _never, Told(None, None))
+    return AskedRights(Subject(identity(), "the token"), LABELS, _never, TokenInfo(None, None))
 
 
 def rehearsal(found: dict[Check, Verdict] | None = None) -> Rehearsal:
@@ -43,7 +43,7 @@ def test_a_rehearsal_notes_what_is_needed_and_allows_only_what_was_answered() ->
     rights = rehearsal({READS: yes(), other: NO})
     sight = AskedSight(rights)
     assert [sight.may_read("http", job_id) for job_id in ("1", "2", "3", "1")] == [True, False, False, True]
-    assert rights.found == {READS: yes(), other: NO}
+    assert rights.answers == {READS: yes(), other: NO}
     assert list(rights.missing) == [READS._replace(job_id="3")]
     assert not rights.seeks
     assert not rights.knows("http")

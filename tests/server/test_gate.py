@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from jobws.access.asked import MAX_CHECKS, Check, Told, Verdict
+from jobws.access.asked import MAX_CHECKS, Check, TokenInfo, Verdict
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action
 from jobws.errors import RequestError
@@ -75,7 +75,7 @@ async def test_the_oldest_of_10000_answers_is_dropped() -> None:
         Check(Action.READ_JOB, "http", str(number)): Verdict(allow=True, until=99, again=99)
         for number in range(CACHED - 1)
     }
-    world.gate._keep(b"bob", others, Told(None, None), 0)
+    world.gate._keep(b"bob", others, TokenInfo(None, None), 0)
     assert await world.may_read(job_id="first")
     assert len(world.authorizer.asked) == 1
     assert await world.may_read(job_id="one more")
@@ -89,7 +89,7 @@ async def test_who_holds_a_token_is_known_for_as_long_as_its_answers_count() -> 
     world = World(Authorizer("http", ttl=3600))
     assert await world.may_read()
     for number in range(CACHED):
-        world.gate._keep(str(number).encode(), {}, Told(None, None), 0)
+        world.gate._keep(str(number).encode(), {}, TokenInfo(None, None), 0)
     assert await world.may_read()
     assert len(world.authorizer.asked) == 2
 
@@ -208,14 +208,14 @@ async def test_a_request_that_needs_too_many_answers_is_not_gone_through_to_its_
 @on_test_clock
 async def test_what_the_authorizer_says_of_a_token_completes_the_identity() -> None:
     world = World(Authorizer("http"))
-    world.authorizer.told = Told("ann of the authorizer", 7_000)
+    world.authorizer.token_info = TokenInfo("ann of the authorizer", 7_000)
     opaque = Identity(iss=None, sub=None, rights=ANN.rights, expires_ms=None, token_hash=b"opaque")
     known = replace(opaque, sub="ann", expires_ms=5_000)
 
-    async def told(verified: Identity) -> tuple[str | None, int | None]:
+    async def completed(verified: Identity) -> tuple[str | None, int | None]:
         found = await judge(world.gate.of(verified, "t"), lambda each: allows(each, Action.READ_JOB, "http"))
         return found.sub, found.expires_ms
 
-    assert await told(opaque) == ("ann of the authorizer", 7_000)
-    assert await told(known) == ("ann", 5_000)
-    assert await told(replace(known, expires_ms=9_000)) == ("ann", 7_000)
+    assert await completed(opaque) == ("ann of the authorizer", 7_000)
+    assert await completed(known) == ("ann", 5_000)
+    assert await completed(replace(known, expires_ms=9_000)) == ("ann", 7_000)

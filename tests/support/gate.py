@@ -12,7 +12,7 @@ import anyio.lowlevel
 import trio
 import trio.testing
 
-from jobws.access.asked import AskedRights, Check, Told
+from jobws.access.asked import AskedRights, Check, TokenInfo
 from jobws.access.asked_sight import AskedSight
 from jobws.access.identity import Identity, allows
 from jobws.access.scope import Action
@@ -39,7 +39,7 @@ class Authorizer:
     Attributes:
         allowed: The queues in which jobs may be read.
         ttl: For how long its answers are valid.
-        told: What it says of each token.
+        token_info: What it says of each token.
         fails: Whether it gives no answer at all.
         failing: The job ids about which it gives no answer.
         held: While this event is there, answers wait for it.
@@ -51,7 +51,7 @@ class Authorizer:
     def __init__(self, *allowed: str, ttl: float = 0) -> None:
         self.allowed = set(allowed)
         self.ttl = ttl
-        self.told = Told(None, None)
+        self.token_info = TokenInfo(None, None)
         self.fails = False
         self.failing: set[str] = set()
         self.held: anyio.Event | None = None
@@ -69,7 +69,7 @@ class Authorizer:
             await anyio.sleep_forever()
         if self.fails:
             raise AuthorizerError("it is broken")
-        return Decision([self._permission(each) for each in checks], self.told)
+        return Decision([self._permission(each) for each in checks], self.token_info)
 
     def _permission(self, check: Check) -> Permission | None:
         return None if check.job_id in self.failing else Permission(check.queue in self.allowed, self.ttl)

@@ -47,7 +47,7 @@ class Verdict(NamedTuple):
     again: float
 
 
-class Told(NamedTuple):
+class TokenInfo(NamedTuple):
     """What the authorizer said of a token. A field is None if the authorizer did not say it.
 
     Attributes:
@@ -84,12 +84,12 @@ class Rehearsal:
     Attributes:
         count: How many checks were gone through.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
-        found: The answers that were needed and found.
+        answers: The answers that were needed and are there.
         missing: The checks that were needed and have no answer. Each counts as a no.
         seeks: Whether something depends on which queues there are.
     """
 
-    __slots__ = ("_find", "_most", "count", "found", "labels", "missing", "seeks")
+    __slots__ = ("_find", "_most", "answers", "count", "labels", "missing", "seeks")
     entries = ()
 
     def __init__(
@@ -98,7 +98,7 @@ class Rehearsal:
         self.labels = labels
         self.count = 0
         self._most = most
-        self.found: dict[Check, Verdict] = {}
+        self.answers: dict[Check, Verdict] = {}
         self.missing: dict[Check, None] = {}
         self.seeks = False
         self._find = find
@@ -112,7 +112,7 @@ class Rehearsal:
         if verdict is None:
             self.missing[check] = None
             return False
-        self.found[check] = verdict
+        self.answers[check] = verdict
         return verdict.allow
 
     def check_count(self) -> None:
@@ -126,9 +126,9 @@ class Rehearsal:
         return False
 
 
-Look: TypeAlias = "Callable[[Rehearsal], object]"
+Examine: TypeAlias = "Callable[[Rehearsal], object]"
 """Goes through a request with the rights of a rehearsal. It may raise RequestError, which changes nothing."""
-Judge: TypeAlias = "Callable[[AskedRights, Look], Awaitable[None]]"
+Judge: TypeAlias = "Callable[[AskedRights, Examine], Awaitable[None]]"
 
 
 class AskedRights:
@@ -137,8 +137,8 @@ class AskedRights:
     Args:
         subject: Of whom the authorizer is asked.
         labels: The labels of all queues; a live view.
-        judge: Called by the method `judge` with these rights and its `look`. It passes the answers to `take`.
-        told: What the authorizer said of the token before.
+        judge: Called by the method `judge` with these rights and its `examine`. It passes the answers to `take`.
+        token_info: What the authorizer said of the token before.
 
     Attributes:
         due: The time, as in `Verdict`, at which to find out which answers the client's subscriptions need, and to ask
@@ -147,17 +147,28 @@ class AskedRights:
         in_use: Whether requests that were judged are still to be served. Meanwhile no answer may be dropped.
         labels: The labels of all queues; a live view.
         subject: Of whom the authorizer is asked.
-        told: What the authorizer said of the token last.
+        token_info: What the authorizer said of the token last.
         verdicts: The answers so far.
     """
 
-    __slots__ = ("_changed", "_judge", "_known", "_most", "due", "in_use", "labels", "subject", "told", "verdicts")
+    __slots__ = (
+        "_changed",
+        "_judge",
+        "_known",
+        "_most",
+        "due",
+        "in_use",
+        "labels",
+        "subject",
+        "token_info",
+        "verdicts",
+    )
     entries = ()
 
-    def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, told: Told) -> None:
+    def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, token_info: TokenInfo) -> None:
         self.subject = subject
         self.labels = labels
-        self.told = told
+        self.token_info = token_info
         self.verdicts: dict[Check, Verdict] = {}
         self.due = inf
         self.in_use = False
@@ -173,30 +184,30 @@ class AskedRights:
 
         Of two expiries, the earlier one counts.
         """
-        verified, told = self.subject.identity, self.told
-        times = [each for each in (verified.expires_ms, told.expires_ms) if each is not None]
-        return replace(verified, rights=self, sub=verified.sub or told.sub, expires_ms=min(times, default=None))
+        verified, info = self.subject.identity, self.token_info
+        times = [each for each in (verified.expires_ms, info.expires_ms) if each is not None]
+        return replace(verified, rights=self, sub=verified.sub or info.sub, expires_ms=min(times, default=None))
 
     def __repr__(self) -> str:
         return f"<AskedRights: {len(self.verdicts)} answers>"
 
-    def judge(self, look: Look) -> Awaitable[None]:
-        """Have the authorizer asked about the checks that `look` needs and that have no valid answer. Take its answers.
+    def judge(self, examine: Examine) -> Awaitable[None]:
+        """Have the authorizer asked about those checks that `examine` needs and that have no valid answer.
 
-        When this returns, and until the next await, `include` has an answer for each check that `look` needs.
+        When this returns, and until the next await, `include` has an answer for each check that `examine` needs.
 
         Args:
-            look: Tests, on the `Rehearsal` that it is given, each right that the request needs. It may be called more
-                than once, and must change nothing. If it raises RequestError, the checks before count.
+            examine: Tests, on the `Rehearsal` that it is given, each right that the request needs. It may be called
+                more than once, and must change nothing. If it raises RequestError, the checks before count.
 
         Raises:
             RequestError: `unavailable` or `too-many`. The request cannot be judged now.
         """
-        return self._judge(self, look)
+        return self._judge(self, examine)
 
     def copy(self) -> AskedRights:
         """Return rights with the same answers, which later change on their own."""
-        rights = AskedRights(self.subject, self.labels, self._judge, self.told)
+        rights = AskedRights(self.subject, self.labels, self._judge, self.token_info)
         rights.keep(self.verdicts)
         return rights
 

@@ -14,7 +14,7 @@ import anyio.to_thread
 import msgspec
 from msgspec import Meta, Struct
 
-from jobws.access.asked import Told
+from jobws.access.asked import TokenInfo
 from jobws.access.identity import MAX_SUB_CHARACTERS
 from jobws.errors import ConfigurationError, JobwsError
 from jobws.server.outbound import ExchangeError, check_url, exchange, too_slow
@@ -55,7 +55,7 @@ class Decision(NamedTuple):
     """
 
     permissions: Sequence[Permission | None]
-    told: Told
+    token_info: TokenInfo
 
 
 class Authorizer(Protocol):
@@ -149,7 +149,7 @@ class FunctionAuthorizer:
                         tasks.start_soon(self._decide, subject, left, found)
         except TimeoutError:
             raise AuthorizerError(str(too_slow(self._seconds))) from None
-        return Decision(found, Told(None, None))
+        return Decision(found, TokenInfo(None, None))
 
     async def _decide(
         self, subject: Subject, checks: Iterator[tuple[int, Check]], found: list[Permission | None]
@@ -212,4 +212,4 @@ def _decision(body: bytes, count: int) -> Decision:
         expires_ms = round(content.exp * 1000)
         left = max(0.0, content.exp - time.time())
         permissions = [Permission(allow, min(ttl, left)) for allow, ttl in permissions]
-    return Decision(permissions, Told(content.sub, expires_ms))
+    return Decision(permissions, TokenInfo(content.sub, expires_ms))

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
 
-from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, Told, Verdict
+from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, TokenInfo, Verdict
 from jobws.errors import RequestError
 from jobws.server.authorizer import AuthorizerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
-    from jobws.access.asked import Look
+    from jobws.access.asked import Examine
     from jobws.access.identity import Identity
     from jobws.server.authorizer import Authorizer
 
@@ -36,7 +36,7 @@ MAX_REQUESTS: Final = 10
 """How many questions for requests are under way at the same time."""
 MAX_OF_ONE: Final = 6
 """How many of them are for one holder or address. A browser opens six connections to a server."""
-_NOTHING: Final = Told(None, None)
+_NOTHING: Final = TokenInfo(None, None)
 BUSY: Final = "the authorizer is being asked {} questions already; send the request again"
 
 _log: Final = logging.getLogger(__name__)
@@ -69,18 +69,18 @@ class Gate:
         self._is_failing = False
         # In the order in which the answers came.
         self._verdicts: OrderedDict[_Key, Verdict] = OrderedDict()
-        self._told: OrderedDict[bytes, Told] = OrderedDict()
+        self._token_infos: OrderedDict[bytes, TokenInfo] = OrderedDict()
 
     def of(self, identity: Identity, token: str | None) -> Identity:
         """Return the identity of a verified client, with rights that the authorizer decides."""
-        told = self._told.get(identity.token_hash, _NOTHING)
-        return replace(identity, rights=AskedRights(Subject(identity, token), self._labels, self._judge, told))
+        info = self._token_infos.get(identity.token_hash, _NOTHING)
+        return replace(identity, rights=AskedRights(Subject(identity, token), self._labels, self._judge, info))
 
-    async def _judge(self, rights: AskedRights, look: Look) -> None:
-        found = await self._complete(rights, look, partial(self._recall, rights), self._ask_for_request)
+    async def _judge(self, rights: AskedRights, examine: Examine) -> None:
+        found = await self._complete(rights, examine, partial(self._recall, rights), self._ask_for_request)
         rights.take(found, anyio.current_time())
 
-    async def judge_again(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
+    async def judge_again(self, rights: AskedRights, examine: Examine) -> Mapping[Check, Verdict]:
         """Return the answers that the subscriptions of a client need. The caller passes them to `rights.keep`.
 
         The authorizer is asked about each check without an answer, or with one whose time `again` has come, unless a
@@ -88,37 +88,37 @@ class Gate:
 
         Args:
             rights: The client's rights.
-            look: Goes through the client's subscriptions.
+            examine: Goes through the client's subscriptions.
 
         Raises:
             AuthorizerError: The authorizer gave no answer that can be used.
             RequestError: `unavailable`. Redis does not tell which queues there are.
         """
-        return await self._complete(rights, look, partial(self._recall_live, rights), self._ask_again, most=None)
+        return await self._complete(rights, examine, partial(self._recall_live, rights), self._ask_again, most=None)
 
-    def recall_all(self, rights: AskedRights, look: Look) -> Mapping[Check, Verdict]:
+    def recall_all(self, rights: AskedRights, examine: Examine) -> Mapping[Check, Verdict]:
         """Return what `judge_again` returns, but with a no where the authorizer would be asked.
 
         This is for an authorizer that has failed for too long.
         """
         now = anyio.current_time()
         rehearsal = Rehearsal(self._labels, lambda check: self._recall_live(rights, check, now), most=None)
-        look(rehearsal)
-        return rehearsal.found | dict.fromkeys(rehearsal.missing, _failed(now))
+        examine(rehearsal)
+        return rehearsal.answers | dict.fromkeys(rehearsal.missing, _failed(now))
 
     async def _complete(
-        self, rights: AskedRights, look: Look, recall: Recall, ask: Ask, most: int | None = MAX_CHECKS
+        self, rights: AskedRights, examine: Examine, recall: Recall, ask: Ask, most: int | None = MAX_CHECKS
     ) -> Mapping[Check, Verdict]:
-        """Ask until there is an answer to each check that `look` needs, and return these answers.
+        """Ask until there is an answer to each check that `examine` needs, and return these answers.
 
         Usually this asks once. An answer may show that other checks are needed, and a queue may be found meanwhile.
 
         Args:
             rights: Whose rights.
-            look: Goes through what the answers are needed for.
+            examine: Goes through what the answers are needed for.
             recall: Returns the answer to a check that is still valid, or None.
             ask: Asks the authorizer.
-            most: How many checks `look` may go through; None for no limit.
+            most: How many checks `examine` may go through; None for no limit.
         """
         found: dict[Check, Verdict] = {}
         is_scanned = False
@@ -129,20 +129,20 @@ class Gate:
         while True:
             rehearsal = Rehearsal(self._labels, find, most)
             with suppress(RequestError):  # it is raised again when the request is served
-                look(rehearsal)
+                examine(rehearsal)
             if rehearsal.seeks and not is_scanned:
                 is_scanned = True
                 await self._scanned()
                 continue
             rehearsal.check_count()
             if not rehearsal.missing:
-                return rehearsal.found
+                return rehearsal.answers
             found |= await ask(rights, [*islice(rehearsal.missing, MAX_CHECKS)])
 
     def _recall(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
         """Return the answer to a check that is still valid for new requests with this token."""
         token_hash = rights.subject.identity.token_hash
-        if token_hash not in self._told:  # without it, the holder of the token would seem to be another one
+        if token_hash not in self._token_infos:  # without it, the holder of the token would seem to be another one
             return None
         verdict = self._verdicts.get((token_hash, check))
         return None if verdict is None or verdict.until <= now else verdict
@@ -193,13 +193,13 @@ class Gate:
                 allow, ttl = permission
                 until = now + (ttl if allow else min(ttl, MAX_NO_SECONDS))
                 found[check] = Verdict(allow, until, until if ttl else now + AGAIN_SECONDS)
-        rights.told = decision.told
+        rights.token_info = decision.token_info
         if token_hash := rights.subject.identity.token_hash:
-            self._keep(token_hash, found, decision.told, now)
+            self._keep(token_hash, found, decision.token_info, now)
         return found
 
-    def _keep(self, token_hash: bytes, found: Mapping[Check, Verdict], told: Told, now: float) -> None:
-        _put(self._told, token_hash, told)
+    def _keep(self, token_hash: bytes, found: Mapping[Check, Verdict], info: TokenInfo, now: float) -> None:
+        _put(self._token_infos, token_hash, info)
         for check, verdict in found.items():
             if verdict.until > now:
                 _put(self._verdicts, (token_hash, check), verdict)

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from jobws.access.identity import Identity
 
 
-async def judge(identity: Identity, look: Callable[[Identity], object]) -> Identity:
-    """Have the authorizer asked, together, for all that `look` needs. Until the next await, `look` has its answers.
+async def judge(identity: Identity, examine: Callable[[Identity], object]) -> Identity:
+    """Have the authorizer asked for all that `examine` needs, together. Until the next await, it has these answers.
 
     Args:
         identity: The client. If its rights are those of a scope, nothing happens.
-        look: Goes through the request with the rights of the identity that it is given. It must change nothing. If it
-            raises RequestError, the checks before count, and `judge` does not pass the error on.
+        examine: Goes through the request with the rights of the identity that it is given. It must change nothing. If
+            it raises RequestError, the checks before count, and `judge` does not pass the error on.
 
     Returns:
-        The client, as `as_told` returns it.
+        The client, as `latest_identity` returns it.
 
     Raises:
         RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
@@ -30,11 +30,11 @@ async def judge(identity: Identity, look: Callable[[Identity], object]) -> Ident
     rights = identity.rights
     if not isinstance(rights, AskedRights):
         return identity
-    await rights.judge(lambda rehearsal: look(replace(as_told(identity), rights=rehearsal)))
-    return as_told(identity)
+    await rights.judge(lambda rehearsal: examine(replace(latest_identity(identity), rights=rehearsal)))
+    return latest_identity(identity)
 
 
-def as_told(identity: Identity) -> Identity:
+def latest_identity(identity: Identity) -> Identity:
     """Return the identity with what the authorizer said of it last. Without an authorizer, it stays as it is."""
     rights = identity.rights
     return rights.identity if isinstance(rights, AskedRights) else identity

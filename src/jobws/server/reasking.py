@@ -95,7 +95,7 @@ class Reasking:
         for at, _, client, rights in sorted(due):
             await turn.pause()
             if now - at >= GRACE_SECONDS:
-                self._apply(client, rights, self._gate.recall_all(rights, partial(_look, client)))
+                self._apply(client, rights, self._gate.recall_all(rights, partial(_examine, client)))
             elif self._retry_at.get(client, now) <= now:
                 self._due.append(client)
         for _ in range(self._workers, min(AT_ONCE, self._workers + len(self._due))):
@@ -117,7 +117,7 @@ class Reasking:
 
     async def _ask(self, client: AnyHubClient, rights: AskedRights) -> None:
         try:
-            verdicts = await self._gate.judge_again(rights, partial(_look, client))
+            verdicts = await self._gate.judge_again(rights, partial(_examine, client))
         except (AuthorizerError, RequestError):
             self._retry_at[client] = anyio.current_time() + AGAIN_SECONDS
         except Exception:  # noqa: BLE001 - one client must not end the bridge
@@ -141,5 +141,5 @@ class Reasking:
                 self._doubt(queue)
 
 
-def _look(client: AnyHubClient, rehearsal: Rehearsal) -> None:
+def _examine(client: AnyHubClient, rehearsal: Rehearsal) -> None:
     client.examine(AskedSight(rehearsal))

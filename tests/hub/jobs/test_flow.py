@@ -248,7 +248,7 @@ def test_an_owed_outcome_of_a_usual_subscription_is_no_matter_of_a_flow() -> Non
     client = Client(Bridge())
     client.subscribe({"jobId": "1", "queue": "http"})
     client.member().owed = {"http"}
-    client.member().settle("http")
+    client.member().clear_owed("http")
     assert client.member().owed == set()
 
 

@@ -173,7 +173,7 @@ class Batch:
                     elif life is not Life.SAME and not lives:
                         continue
                 if ends and subscription.owed:
-                    subscription.settle(queue)  # the hash now has this outcome, and no longer the one that was owed
+                    subscription.clear_owed(queue)  # the hash now has this outcome, and no longer the one that was owed
             elif queue not in subscription.job_states:
                 if not subscription.gets_events_of(queue):
                     continue

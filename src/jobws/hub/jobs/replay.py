@@ -89,7 +89,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     if subscription.ended or subscription.owed is None or queue not in subscription.owed:
         return
     fanout.send_held_progress((subscription,))
-    subscription.settle(queue)
+    subscription.clear_owed(queue)
     if not fanout.history.is_current(queue, known.history):
         subscription.client.owe(subscription, queue)
         return

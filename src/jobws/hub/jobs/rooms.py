@@ -198,7 +198,7 @@ class Rooms:
         members = [subscription for room in self._found.pop(queue, {}).values() for subscription in room]
         for subscription in members:
             del subscription.job_states[queue]
-            subscription.settle(queue)
+            subscription.clear_owed(queue)
             if not subscription.job_states:
                 self._seek(subscription)
         if members and not self.is_named(queue):

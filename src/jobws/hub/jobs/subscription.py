@@ -255,7 +255,7 @@ class Subscription:
         self.sight = sight
         for queue in [each for each in self.job_states if not self.gets_events_of(each)]:
             del self.job_states[queue]
-            self.settle(queue)
+            self.clear_owed(queue)
         if self.held is not None:
             for each in self.held:
                 if not self.gets_events_of(each.queue):
@@ -265,7 +265,7 @@ class Subscription:
             self._rooms.join(self)
         job_logs.limit(self)  # last, since this may send the held events
 
-    def settle(self, queue: str) -> None:
+    def clear_owed(self, queue: str) -> None:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
             self.owed.discard(queue)

@@ -66,8 +66,8 @@ def identity_of(request: Request) -> Identity:
     raise unauthenticated(caller)
 
 
-async def judged(request: Request, look: Callable[[Identity], object]) -> Identity:
-    """Return who sent a request, after the authorizer, if there is one, was asked for all that `look` needs.
+async def judged(request: Request, examine: Callable[[Identity], object]) -> Identity:
+    """Return who sent a request, after the authorizer, if there is one, was asked for all that `examine` needs.
 
     See `judge`. From then on, `identity_of` returns the same identity.
 
@@ -76,7 +76,7 @@ async def judged(request: Request, look: Callable[[Identity], object]) -> Identi
             cannot be asked.
     """
     caller = identity_of(request)
-    identity = await judge(caller, look)
+    identity = await judge(caller, examine)
     if identity is not caller:
         request.scope[CALLER] = identity
         if identity.expires_ms is not None and identity.expires_ms <= time.time() * 1000:
@@ -84,13 +84,13 @@ async def judged(request: Request, look: Callable[[Identity], object]) -> Identi
     return identity
 
 
-async def examined(request: Request, service: Service, look: Callable[[AnySight], Awaitable[object]]) -> Identity:
-    """Do what `judged` does, for an async `look`, which lets other tasks run while it goes through a large request.
+async def examined(request: Request, service: Service, examine: Callable[[AnySight], Awaitable[object]]) -> Identity:
+    """Do what `judged` does, for an async `examine`, which lets other tasks run while it goes through a large request.
 
     Args:
         request: The request.
         service: Knows which queues there are.
-        look: Looks at the sight that it is given for everything that the request needs.
+        examine: Looks at the sight that it is given for everything that the request needs.
     """
     caller = identity_of(request)
     if not isinstance(caller.rights, AskedRights):
@@ -98,7 +98,7 @@ async def examined(request: Request, service: Service, look: Callable[[AnySight]
     await service.find([])
     rehearsal = Rehearsal(service.labels, lambda _check: None)
     with suppress(RequestError):  # it is raised again when the request is served
-        await look(AskedSight(rehearsal))
+        await examine(AskedSight(rehearsal))
     rehearsal.check_count()
     return await judged(request, lambda identity: [allows(identity, *check) for check in rehearsal.missing])
 

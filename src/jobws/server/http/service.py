@@ -210,7 +210,7 @@ class Service:
         """
         settings, turn = self.settings, Turn()
         session = Session(self.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
-        self._clients.greeting.look(sight)
+        self._clients.greeting.examine(sight)
         for each in messages:
             session.rehearse(each, sight)
             await turn.pause()

@@ -35,14 +35,14 @@ class _Sent:
         stats: The numbers that were read last.
         read_at: When they were read, in seconds on anyio's clock.
         cursor: The position of the last event that was published before that.
-        told: The subscriptions that have these numbers.
+        sent_to: The subscriptions that have these numbers.
     """
 
-    def __init__(self, stats: QueueStats, read_at: float, cursor: str | None, told: set[Subscription]) -> None:
+    def __init__(self, stats: QueueStats, read_at: float, cursor: str | None, sent_to: set[Subscription]) -> None:
         self.stats = stats
         self.read_at = read_at
         self.cursor = cursor
-        self.told = told
+        self.sent_to = sent_to
 
     def is_due(self, now: float, seconds: float, cursor: str | None) -> bool:
         """Whether to read the numbers again: `seconds` are over, and something may have changed."""
@@ -103,14 +103,14 @@ class StatsFeed:
             _log.debug("the numbers of queue %s wait: %s", queue, error)
             return
         is_news = sent is None or _without_age(stats) != _without_age(sent.stats)
-        self._sent[queue] = _Sent(stats, now, cursor, set() if is_news or sent is None else sent.told)
+        self._sent[queue] = _Sent(stats, now, cursor, set() if is_news or sent is None else sent.sent_to)
 
     def _send(self, sent: _Sent, members: Iterable[Subscription]) -> None:
         """Send a queue's numbers to those members that do not have them.
 
         A client whose outbox is nearly full gets later ones, and so does a member that waits for past events.
         """
-        told, sent.told = sent.told, set()
+        sent_to, sent.sent_to = sent.sent_to, set()
         stats, seconds = sent.stats, sent.stats.oldest_waiting_seconds
         if seconds is not None:
             stats = structs.replace(
@@ -119,14 +119,14 @@ class StatsFeed:
         tail = stats_tail(stats)
         for each in members:
             outbox = each.client.outbox
-            if each not in told:
+            if each not in sent_to:
                 frame = job_frame(_NAME, tail, sub=each.request.key.sub)
                 if each.held is not None or not outbox.has_room(len(frame)):
                     continue
                 self._fanout.counts[QUEUE_STATS] += 1
                 outbox.append(frame)
                 outbox.flush()
-            sent.told.add(each)
+            sent.sent_to.add(each)
 
 
 def _without_age(stats: QueueStats) -> QueueStats:

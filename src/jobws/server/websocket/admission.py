@@ -27,7 +27,7 @@ from jobws.hub.client import Client
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close, Standing
-from jobws.server.judging import as_told, judge
+from jobws.server.judging import judge, latest_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +221,7 @@ class Admission:
     def _examine(self, client: AnyHubClient, identity: Identity) -> None:
         """Look at the rights of a new token for everything that its acceptance depends on."""
         sight = sight_of(identity)
-        self._greeting.look(sight)
+        self._greeting.examine(sight)
         client.examine(sight)
 
     def _renew(self, client: AnyHubClient, request: Authenticate, identity: Identity) -> None:
@@ -276,7 +276,7 @@ class Admission:
         client, identity = member.client, member.identity
         if identity is None:
             return
-        latest = as_told(identity)
+        latest = latest_identity(identity)
         if (latest.sub, latest.expires_ms) != (identity.sub, identity.expires_ms):  # an authorizer has changed its mind
             client.session.standing = Standing.VALID
             self._admit(member, latest)

@@ -27,13 +27,13 @@ async def judge_message(client: AnyHubClient, message: str | bytes) -> RequestEr
     Returns why the message cannot be judged now, or None if it can.
     """
 
-    def look(rehearsal: Rehearsal) -> None:
+    def examine(rehearsal: Rehearsal) -> None:
         client.session.rehearse(message, AskedSight(rehearsal))
 
     rights, judged = asked_rights(client), None
     while rights is not judged and rights is not None:
         try:
-            await rights.judge(look)
+            await rights.judge(examine)
         except RequestError as error:
             return error
         rights, judged = asked_rights(client), rights  # a new token may have come meanwhile

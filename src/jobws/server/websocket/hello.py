@@ -48,11 +48,11 @@ class Greeting:
         if not isinstance(caller, Identity):
             return caller
         try:
-            return await judge(caller, lambda identity: self.look(sight_of(identity)))
+            return await judge(caller, lambda identity: self.examine(sight_of(identity)))
         except RequestError:
             return caller
 
-    def look(self, sight: AnySight) -> None:
+    def examine(self, sight: AnySight) -> None:
         """Look at `sight` for everything that `hello` depends on."""
         sight.queues(self._labels)
 
