@@ -102,6 +102,9 @@ OPERATIONS: Final = {
     "GET events": Operation(
         "GET", "/events?job=ID&queue=http&until=end", None, lambda body: "event: completed" in body
     ),
+    # A stream of a whole queue does not end.
+    "GET ... queue": Operation("HEAD", "/events?queue=http&lastEventId=e30", None, lambda body: body == ""),
+    "GET ... numbers": Operation("HEAD", "/events?queue=http&events=queue-stats", None, lambda body: body == ""),
     "POST events": Operation(
         "POST",
         "/events?wait=0",

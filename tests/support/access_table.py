@@ -32,6 +32,8 @@ GET anywhere     | read:jobs:http/ID          | write:jobs:* read:queues:*      
 GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
 POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
 GET events       | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 403 403 403 200 200
+GET ... queue    | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
+GET ... numbers  | read:queues:http           | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 200 200
 POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no  no 200 200
 POST ... queue   | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401  no  no  no 200 200
 POST ... numbers | read:queues:http           | read:jobs:* write:queues:*:retry  | 401 401 401 401  no  no  no 200 200

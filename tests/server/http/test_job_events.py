@@ -182,8 +182,33 @@ async def test_with_until_end_the_stream_ends_and_a_browser_that_comes_back_gets
         await eventually(lambda: is_free(live))
 
 
+async def test_a_whole_queue_is_followed_and_one_that_returns_misses_nothing(redis: Redis) -> None:
+    async with live_bridge(redis.url, queues=("http", "sparql")) as live:
+        async with event_source(live.url, queue="http", events="*,queue-stats") as source:
+            assert (await source.receive()).event == "ack"
+            stats = await source.receive()
+            assert (stats.event, stats.data["queue"], stats.moves) == ("queue-stats", "http", False)
+            sent = redis.add_event("http", "drained", None)
+            drained = (await source.until("drained"))[-1]
+            assert (drained.data, cursor_of(drained.id)) == ({"queue": "http"}, {"http": sent})
+        missed = [redis.add_event("http", "failed", "1", failedReason="x"), redis.add_event("sparql", "failed", "2")]
+        headers = {"Last-Event-ID": drained.id}
+        async with event_source(live.url, queue="http", events="failed", headers=headers) as source:
+            ack, failed = [await source.receive() for _ in range(2)]
+            assert (ack.event, failed.event, cursor_of(failed.id)) == ("ack", "failed", {"http": missed[0]})
+        async with event_source(live.url, queue="*", headers=headers) as source:
+            ack, first, second = [await source.receive() for _ in range(3)]
+            assert [first.data["queue"], second.data["queue"]] == ["http", "sparql"]
+            assert cursor_of(second.id) == {"http": missed[0], "sparql": missed[1]}
+        await eventually(lambda: is_free(live))
+
+
 BAD: list[tuple[str, dict[str, str], int, str, str]] = [
-    ("", {}, 400, "bad-data", "`job`: expected ?job=, the id of a job, once or several times"),
+    ("", {}, 400, "bad-data", "`job`: expected ?job=, the id of a job, once or several times, or ?queue= alone"),
+    ("queue=http&until=end", {}, 400, "bad-data", "`until` needs ?job=: a whole queue has no end and no log"),
+    ("queue=http&logs=1", {}, 400, "bad-data", "`logs` needs ?job=: a whole queue has no end and no log"),
+    ("queue=nope", {}, 404, "unknown-queue", "this bridge has no `queue` of that label"),
+    ("job=1&queue=*", {}, 404, "unknown-queue", "this bridge has no `queue` of that label"),
     ("job=", {}, 400, "bad-job-id", "bad job id: it is empty"),
     ("job=1&job=meta", {}, 400, "bad-job-id", 'bad job id: "meta" is the name of one of BullMQ'),
     ("job=" + "x" * 513, {}, 400, "bad-job-id", "bad job id: it has 513 bytes"),

@@ -10,7 +10,7 @@ from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
 from jobws.protocol.request_types import Request, Subscribe
-from jobws.protocol.requests import parse_request
+from jobws.protocol.requests import EVERY_QUEUE, parse_request
 from jobws.protocol.server_sent_events import EventStreamWriter, close_block, decode_position
 from jobws.server.http import event_stream as streaming
 from jobws.server.http.request import parameters, repeated
@@ -34,13 +34,11 @@ class EventStreams:
         self._service = service
 
     async def events(self, request: requests.Request) -> Response:
-        """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`."""
+        """`GET /events?job=…&job=…&queue=…&events=…&logs=1&until=end`, or `?queue=…&events=…` for a whole queue."""
         asked = parameters(request, ("queue", "events", "until", "logs", "lastEventId"))
         job_ids = list(dict.fromkeys(repeated(request, "job")))
-        if not job_ids:
-            raise RequestError("bad-data", "`job`: expected ?job=, the id of a job, once or several times")
-        jobs: list[dict[str, Any]] = [{"sub": number, "jobId": job_id} for number, job_id in enumerate(job_ids)]
-        data: dict[str, Any] = {"jobs": jobs}
+        data: dict[str, Any] = _items(job_ids, asked)
+        what, (items,) = "subscribe-job" if job_ids else "subscribe-queue", data.values()
         data.update({key: asked[key] for key in ("queue", "until") if key in asked})
         if "events" in asked:
             data["events"] = asked["events"].split(",")
@@ -50,12 +48,12 @@ class EventStreams:
         last = request.headers.get("last-event-id") or asked.get("lastEventId")
         if last:
             # The part of a position after `~` belongs to one job. An item may have it, the common `after` may not.
-            (jobs[0] if len(jobs) == 1 else data)["after"] = decode_position(last)
+            (items[0] if len(items) == 1 else data)["after"] = decode_position(last)
         service = self._service
 
         def parse(identity: Identity) -> Request:
             limit = service.settings.max_subscriptions
-            return parse_request("subscribe-job", data, None, service.nameable, limit, sight_of(identity))
+            return parse_request(what, data, None, service.nameable, limit, sight_of(identity))
 
         parsed = parse(await judged(request, parse))
         for item in parsed.items if isinstance(parsed, Subscribe) else ():
@@ -66,7 +64,7 @@ class EventStreams:
         return streaming.EventStream(
             service,
             identity_of(request),
-            _Events(data, service.intervals.keep_alive_seconds),
+            _Events(what, data, service.intervals.keep_alive_seconds),
             b"retry: %d\n" % RETRY_MILLISECONDS,
         )
 
@@ -75,21 +73,24 @@ class _Events:
     """The conversation of one `GET /events`: a list of subscriptions, and their events.
 
     Args:
-        data: The data of the request `subscribe-job` that the URL stands for.
+        request: The name of the request that the URL stands for: `subscribe-job` or `subscribe-queue`.
+        data: The data of this request.
         keep_alive_seconds: If no event comes for this time, the client gets its present position.
     """
 
-    def __init__(self, data: dict[str, Any], keep_alive_seconds: float) -> None:
+    def __init__(self, request: str, data: dict[str, Any], keep_alive_seconds: float) -> None:
+        self._request = request
         self._data = data
         self._keep_alive_seconds = keep_alive_seconds
         until_end = data.get("until") == "end"
-        self._writer = EventStreamWriter(data.get("queue"), until_end=until_end)
+        queue = data.get("queue")
+        self._writer = EventStreamWriter(None if queue == EVERY_QUEUE else queue, until_end=until_end)
         # If a client returns and its job is unknown, the job has ended and the client has its outcome.
         self._returns = until_end and any("after" in each for each in (data, *data["jobs"]))
 
     async def ask(self, client: InProcessClient) -> None:
-        """Subscribe to the jobs of the URL."""
-        client.subscribe(self._data)
+        """Subscribe to the jobs, or the whole queue, of the URL."""
+        client.subscribe(self._data, self._request)
 
     def patience(self) -> float:
         """Return the seconds after which the client gets a position if no event came."""
@@ -108,6 +109,20 @@ class _Events:
         if not frames:
             client.ping()
         return blocks, over
+
+
+def _items(job_ids: list[str], asked: dict[str, str]) -> dict[str, Any]:
+    """Return the list of items that the URL names, under its key: jobs, or without a job the whole queue."""
+    if job_ids:
+        return {"jobs": [{"sub": number, "jobId": job_id} for number, job_id in enumerate(job_ids)]}
+    if "queue" not in asked:
+        raise RequestError(
+            "bad-data", "`job`: expected ?job=, the id of a job, once or several times, or ?queue= alone"
+        )
+    for key in ("until", "logs"):
+        if key in asked:
+            raise RequestError("bad-data", f"`{key}` needs ?job=: a whole queue has no end and no log")
+    return {"queues": [{"sub": 0}]}
 
 
 def _logs(text: str) -> bool:

@@ -145,7 +145,7 @@ def document() -> JsonObject:
     wait = query("wait", {"type": "number", "minimum": 0, "description": "Answer once the job has ended, or then."})
     event = query("event", {"type": "string", "description": "The `id` of an event, with `queue`: the whole event."})
     stream = [
-        query("job", {"type": "array", "items": _ID, "minItems": 1}, required=True),
+        query("job", {"type": "array", "items": _ID, "description": "Without it, `queue` as a whole."}),
         query("queue", _LABEL),
         query("events", {"type": "string", "description": "Names with commas between them; * for all."}),
         query("logs", {"enum": ["1", "true"], "description": "Log lines, too, as events `job-log`."}),
@@ -215,7 +215,7 @@ def document() -> JsonObject:
                 )
             },
             "/events": {
-                "get": operation("Jobs' events as they happen.", {200: "text/event-stream"}, _ASKING, stream),
+                "get": operation("Events as they happen.", {200: "text/event-stream"}, _ASKING, stream),
                 "post": operation(
                     "The WebSocket's frames, for its requests.",
                     {200: "text/event-stream"},

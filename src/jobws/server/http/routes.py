@@ -55,7 +55,7 @@ def routes(service: Service) -> list[CheckedRoute]:
         CheckedRoute("/job-logs", JobLogPages(service).query, job_in_query, ["GET"]),
         CheckedRoute("/analyze/{queue}", submitting.analyze, submit_in_path, ["POST"]),
         CheckedRoute("/lookup", lookups.look_up, reads_a_job, ["POST"]),
-        CheckedRoute("/events", EventStreams(service).events, reads_a_job, ["GET"]),
+        CheckedRoute("/events", EventStreams(service).events, reads_events, ["GET"]),
         CheckedRoute("/events", FrameStreams(service).frames, reads_events, ["POST"]),
         CheckedRoute("/logs", LogPosting(service).post, may(Action.WRITE_LOGS), ["POST"]),
         CheckedRoute("/whoami", whoami, any_token, ["GET"]),

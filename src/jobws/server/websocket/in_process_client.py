@@ -70,9 +70,9 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.hub_client.outbox.append(self._clients.greeting.frame(self._sight))
         self.hub_client.outbox.flush()
 
-    def subscribe(self, data: dict[str, Any]) -> None:
-        """Take the request `subscribe-job` with `data`. The answer comes as a frame, as for other clients."""
-        self.serve(msgspec.json.encode({"event": "subscribe-job", "data": data}).decode())
+    def subscribe(self, data: dict[str, Any], request: str = "subscribe-job") -> None:
+        """Take a request to subscribe with `data`. The answer comes as a frame, as for other clients."""
+        self.serve(msgspec.json.encode({"event": request, "data": data}).decode())
 
     def asked(self) -> None:
         """Note that all requests were passed on. From now on, an authorizer may be asked about them again."""
