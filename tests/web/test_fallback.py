@@ -74,7 +74,7 @@ async def following(
     redis: Redis, chromium: Chromium, pages: PageServer, *, upgrade: float = 300, **proxy: Any
 ) -> AsyncIterator[Setting]:
     async with (
-        live_bridge(redis.url, allowed_origins=(pages.origin,)) as live,
+        live_bridge(redis.url, allowed_origins=(pages.origin,), progress_ms=0) as live,  # progress is not merged
         trio.open_nursery() as nursery,
         chromium.page(f"{pages.origin}/blank.html") as page,
     ):
