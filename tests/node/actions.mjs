@@ -15,6 +15,7 @@ const processors = {
     if (job.attemptsStarted === 1) throw new Error('at first');
     return 'at last';
   },
+  holdAndFail: () => new Promise((_, reject) => held.push(() => reject(new Error('no')))),
   hold: () => new Promise((resolve) => held.push(resolve)),
 };
 
