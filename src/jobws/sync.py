@@ -151,13 +151,15 @@ class Jobs:
         *,
         expect: bool = True,
         logs: bool = False,
+        children: bool = False,
     ) -> Iterator[Event]:
         """Yield the events of one job or of several, up to the outcome of each job; see `Client.watch`.
 
         The client gets every event that happens after this call has returned. The subscription ends when the iterator
         is closed, which Python does after a loop that ends early.
         """
-        stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, expect=expect, logs=logs))
+        wanted = {"expect": expect, "logs": logs, "children": children}
+        stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, **wanted))
         return _each(stream, float("inf"))
 
 

@@ -16,6 +16,7 @@ import pytest
 from jobws.protocol.nesting import MAX_LEVELS
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.command import Command, jobws
+from tests.support.flows import add_flow, end_flow, flow_bridge
 from tests.support.nested import nested_text
 from tests.support.started import PIPE, Started
 
@@ -57,6 +58,19 @@ async def test_watch_prints_log_lines_if_it_is_asked_to(redis: Redis) -> None:
             0,
             ["http/7 | (lines may be missing here)", "http/7 | new", "http/7 completed 1"],
         )
+
+
+async def test_watch_shows_the_jobs_of_a_flow(redis: Redis) -> None:
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live:
+        watch = Watch("top", "--queue", "http", "--children", "--url", live.url)
+        assert [await watch.line(), await watch.line()] == ["top subscribed", "http/top waiting-children"]
+        end_flow(redis)
+        code, out, err = await watch.end()
+        assert (code, err) == (0, "")
+        *below, last = out.splitlines()
+        assert sorted(below) == ["sparql/a completed 1", "techstack/b failed no", "techstack/c completed 1"]
+        assert last == "http/top completed 1"
 
 
 async def test_watch_tells_ends_by_its_exit_code(redis: Redis) -> None:

@@ -73,6 +73,7 @@ def watch(
     timeout_seconds: float | None = None,
     expect: Annotated[bool, Parameter(negative=())] = False,
     logs: Annotated[bool, Parameter(negative=())] = False,
+    children: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Show jobs until they end. Exit code: 0 completed, 1 failed, 4 unknown or removed, 5 time-out.
 
@@ -86,6 +87,7 @@ def watch(
         timeout_seconds: Stop after this time.
         expect: Wait for jobs that do not exist yet, since they are about to be added.
         logs: Also print the lines that workers write with `job.log()`.
+        children: Also show all jobs below them in their flows. This needs --queue.
     """
     check_text(queue=queue, **{f"job {number}": each for number, each in enumerate(job, 1)})
     if timeout_seconds is not None and not timeout_seconds > 0:
@@ -99,6 +101,7 @@ def watch(
         timeout_seconds=timeout_seconds,
         console=Console(),
         logs=logs,
+        children=children,
         token=(credentials or TokenFlags()).read(),
     )
     return anyio.run(call, backend="trio")

@@ -114,6 +114,7 @@ class Board:
     def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True) -> None:
         self._results = results
         self.jobs = {job_id: Job(job_id) for job_id in job_ids}
+        self._below: dict[tuple[object, str], Job] = {}
         self.console = console
         self._plain = not console.is_terminal
 
@@ -141,8 +142,14 @@ class Board:
                 self._say(job)
 
     def take(self, event: Event) -> None:
-        """Display what an event says about its job. Ignore `gap`, ended jobs, and jobs that are not on the board."""
-        job = self.jobs.get(str(event.data.get("jobId")))
+        """Display what an event says about its job. Ignore `gap`, ended jobs, and jobs that are not on the board.
+
+        A job below in a flow is added.
+        """
+        job_id = str(event.data.get("jobId"))
+        job = self.jobs.get(job_id)
+        if event.parent is not None:
+            job = self._below.setdefault((event.data.get("queue"), job_id), Job(job_id))
         if job is None or job.exit_code is not None or event.event == "gap":
             return
         if event.event == "job-log":
@@ -178,7 +185,7 @@ class Board:
         for name in ("queue", "job", "state", "progress", "elapsed"):
             table.add_column(name)
         results: list[RenderableType] = []
-        for job in self.jobs.values():
+        for job in (*self.jobs.values(), *self._below.values()):
             elapsed = job.ended_after if job.ended_after is not None else time.monotonic() - job.since
             state = Text(job.state, _STYLES.get(job.state, ""))
             table.add_row(
@@ -213,6 +220,7 @@ async def watch(
     timeout_seconds: float | None,
     console: Console,
     logs: bool = False,
+    children: bool = False,
     token: Token | None = None,
 ) -> int:
     """Display jobs until each of them has ended. Return the highest of their exit codes, or 5 after the time-out.
@@ -225,6 +233,7 @@ async def watch(
         timeout_seconds: How long to wait for the jobs; None means no limit.
         console: Where to display the jobs.
         logs: Whether to print the lines that workers write with `job.log()`.
+        children: Whether to display also the jobs below the jobs in their flows. The exit code is not about them.
         token: The token for the bridge, as `connect` takes it.
 
     Raises:
@@ -235,7 +244,7 @@ async def watch(
     with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
         async with (
             connect(url, token=token) as jobs,
-            jobs.watch(job_ids, queue, events=["*"], expect=expect, logs=logs) as events,
+            jobs.watch(job_ids, queue, events=["*"], expect=expect, logs=logs, children=children) as events,
         ):
             with board.shown():
                 for job_id in job_ids:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from jobws.client.frames import JsonObject
     from jobws.protocol.http_resources import Acted, ActionName, Submitted
 
-# BullMQ's own ids are decimal numbers.
-JobId: TypeAlias = str | int
+JobId: TypeAlias = str | int  # BullMQ's own ids are decimal numbers
 
 
 class Client:
@@ -106,6 +105,7 @@ class Client:
         *,
         expect: bool = True,
         logs: bool = False,
+        children: bool = False,
     ) -> AsyncIterator[Events]:
         """Yield the events of one job or several, up to the outcome of each.
 
@@ -120,13 +120,15 @@ class Client:
             logs: Whether to yield also what the job's worker writes with `job.log()`, as events `job-log` with `lines`
                 in their data (protocol.md, E8). Existing lines come first, about the last 256 KiB. The last lines come
                 before the outcome.
+            children: Whether to yield also the events of all jobs below in the flow of each job, as events with
+                `parent`. Needs `queue`, and goes without `logs` (protocol.md, S13).
 
         Raises:
             ResponseError: The bridge refused a job; `code` and message say why.
             RefusedError: The bridge refuses this client.
         """
         rooms = _rooms([job_ids] if isinstance(job_ids, str | int) else job_ids, queue)
-        with Inbox(self._session, rooms, _names(events), strict=not expect, logs=logs) as inbox:
+        with Inbox(self._session, rooms, _names(events), strict=not expect, logs=logs, children=children) as inbox:
             watched = Events(inbox)
             await watched.answered(len(rooms))
             yield watched

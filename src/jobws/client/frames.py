@@ -24,12 +24,14 @@ class Event(Struct, frozen=True):
         data: The event's fields in BullMQ, plus `queue`, the label of the job's queue.
         id: The position after the event (protocol.md, P3), an opaque string. None if the event has no position.
         replayed: Whether the event is of the past and was read from Redis again.
+        parent: `queue` and `jobId` of the job above, in a flow (protocol.md, S13). None for the watched job itself.
     """
 
     event: str
     data: JsonObject = {}
     id: str | None = None
     replayed: bool = False
+    parent: JsonObject | None = None
 
 
 class Frame(Struct, frozen=True):
@@ -41,6 +43,7 @@ class Frame(Struct, frozen=True):
     sub: Sub | None = None
     ref: str | int | None = None
     replayed: bool = False
+    parent: JsonObject | None = None
 
 
 class Result(Struct, rename="camel", frozen=True):

@@ -149,6 +149,8 @@ export interface Told<Name extends string, Data> {
   data: Data;
   id?: string;
   replayed?: true;
+  /** The job above, in a flow; the watched job itself has none. */
+  parent?: { queue: string; jobId: string };
 }
 
 /** What `watch` yields. `Custom` are the names of custom events that were asked for. */
@@ -317,7 +319,8 @@ export class Jobs {
   /**
    * The events of a job until its outcome: `for await (const {event, data} of jobs.watch(id))`. `events` names those
    * that are wanted, `*` all; outcomes always come, and `gap`. `logs`: what the worker writes with `job.log()`, too, as
-   * `job-log`, the last lines before the outcome. Ends with JobUnknown if `expect` is false and there is no such job.
+   * `job-log`, the last lines before the outcome. `children`: what happens to the jobs below in its flow, too, with
+   * `parent` (S13); needs `queue`. Ends with JobUnknown if `expect` is false and there is no such job.
    * Leaving the loop leaves the job.
    */
   watch<Result = unknown, Custom extends string = never>(
@@ -326,6 +329,7 @@ export class Jobs {
       queue?: string;
       events?: readonly (EventName | Custom | '*')[];
       logs?: boolean;
+      children?: boolean;
       expect?: boolean;
       signal?: AbortSignal;
     },

@@ -28,11 +28,12 @@ class Inbox(AsyncIterator[Item]):
         *,
         strict: bool,
         logs: bool = False,
+        children: bool = False,
     ) -> None:
         # Bounded by the watch's backlog (`subscriptions.BACKLOG_BYTES`), not by the channel.
         send, self._items = trio.open_memory_channel[Item](math.inf)
         self._session = session
-        self._watch = Watch(send.send_nowait, events, strict, logs)
+        self._watch = Watch(send.send_nowait, events, strict, logs, children)
         for room in rooms:
             Subscription(self._watch, room)
         self._open = len(self._watch.open)

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
     from jobws.client.frames import JsonObject
 
-# How long a subscription keeps its place while other subscriptions wait.
-TURN_SECONDS: Final = 5.0
-# How many subscriptions to one job id a connection may have (protocol.md, S6).
-PER_JOB: Final = 16
+TURN_SECONDS: Final = 5.0  # how long a subscription keeps its place while other subscriptions wait
+PER_JOB: Final = 16  # subscriptions to one job id that a connection may have (protocol.md, S6)
 
 
 class Places:

@@ -43,6 +43,7 @@ class Watch:
         events: The wanted events, in addition to outcomes. None means all events.
         strict: Whether a subscription ends if there is no such job (event `unknown`) or no such queue (ResponseError).
         logs: Whether lines of the jobs' logs are wanted.
+        children: Whether the jobs below each job in its flow are wanted, too [S13].
         open: The subscriptions that have not ended.
         backlog: About how many bytes of items still wait for the user.
         full: Whether the backlog is too large, so that the subscriptions are ended at the bridge for now.
@@ -52,6 +53,7 @@ class Watch:
     events: frozenset[str] | None = OUTCOMES
     strict: bool = False
     logs: bool = False
+    children: bool = False
     open: dict[Subscription, None] = dataclasses.field(default_factory=dict)
     backlog: int = 0
     full: bool = False
@@ -72,6 +74,7 @@ class Subscription:
         self.acked = False
         self._after: Cursor = {}
         self._lines: Cursor = {}
+        self._queue = None if watch.children else room.queue  # the only queue of its frames; None: there may be others
         self._seen: bool | None = None  # whether the job existed at the last word about it; None before any answer
         watch.open[self] = None
 
@@ -83,6 +86,7 @@ class Subscription:
     def subscribe_item(self) -> JsonObject:
         """Return the item of `subscribe-job` that begins or resumes this subscription [R4, S12]."""
         item, events = self.unsubscribe_item(), self.watch.events
+        item |= {"children": True} if self.watch.children else {}
         if events is None or len(events | OUTCOMES) > MAX_EVENTS:  # the bridge refuses more [S4]
             item["events"] = ["*"]
         elif not events <= OUTCOMES:
@@ -103,7 +107,7 @@ class Subscription:
         if seen is None:
             self._pass_on(result.jobs)
         after = {**common, **result.after}
-        self._after = {label: at for label, at in after.items() if queue in (None, label)}
+        self._after = {label: at for label, at in after.items() if self._queue in (None, label)}
         self.acked = True
         if result.gap:
             self._pass_on(Event("gap", {"queue": queue, "jobs": [job_id]}))
@@ -121,14 +125,14 @@ class Subscription:
         elif event.id is not None:
             self._after[queue] = event.id
         self._seen = True
-        if event.event in OUTCOMES:
+        if event.event in OUTCOMES and event.parent is None:
             self.end(event, size)
-        elif events is None or event.event in events or event.event == "job-log":
+        elif events is None or event.event in events or event.event in (*OUTCOMES, "job-log"):
             self._pass_on(event, size)
 
     def advance(self, reached: Cursor) -> None:
         """Keep the positions of a `pong`, by queue, where they are later than ours, or where we have none [P4]."""
-        for queue in reached if self.room.queue is None else reached.keys() & {self.room.queue}:
+        for queue in reached if self._queue is None else reached.keys() & {self._queue}:
             own, tilde, suffix = self._after.get(queue, "").partition("~")
             if not own or position(reached[queue]) > position(own):
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
@@ -136,7 +140,8 @@ class Subscription:
     def report_gap(self, event: Event, size: int) -> None:
         """Pass on a `gap` about this job or its whole queue [R6]. Set the position to `0-0` unless it is `trimmed`."""
         gap = msgspec.convert(event.data, GapData)
-        if self.room.queue in (None, gap.queue) and (gap.jobs is None or self.room.job_id in gap.jobs):
+        concerned = gap.jobs is None or self.watch.children or self.room.job_id in gap.jobs
+        if self._queue in (None, gap.queue) and concerned:
             if gap.reason != "trimmed":
                 self._after[gap.queue] = START
             self._pass_on(event, size)

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 # The largest backlog of a watch. Above it, the watch's subscriptions end at the bridge, until half is left.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
-# Temporary errors. The client subscribes again after AGAIN_SECONDS and up to a second more.
 _TEMPORARY: Final = frozenset({"unavailable", "unsubscribed", "too-many-subscriptions", "expired"})
-AGAIN_SECONDS: Final = 0.5
+AGAIN_SECONDS: Final = 0.5  # after such a temporary error, the client subscribes again, up to a second later
 
 
 class Subscriptions:
@@ -131,7 +130,7 @@ class Subscriptions:
                 case event if isinstance(frame.data, dict) and (frame.sub is not None or event == "gap"):
                     handle = Subscription.report_gap if event == "gap" else Subscription.receive
                     for subscription in self._acked(frame.sub):
-                        handle(subscription, Event(event, frame.data, frame.id, frame.replayed), size)
+                        handle(subscription, Event(event, frame.data, frame.id, frame.replayed, frame.parent), size)
                         self._free_places(subscription, tell=False)
         except (msgspec.ValidationError, ValueError) as error:
             raise not_ours(error) from None

@@ -10,7 +10,7 @@ export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
 export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
 
 /** Returns an async iterator of a job's events. See `Jobs.watch` in jobws.d.ts. */
-export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, signal } = {}) {
+export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, children, signal } = {}) {
   const items = [];
   let [wake, failure, over, leave] = [null, null, false, () => {}];
   const end = (error) => {
@@ -30,11 +30,12 @@ export function watch(share, connection, jobId, { queue, events = [], expect = t
     leave = share(queue, id, {
       events,
       logs,
+      children,
       strict: !expect,
       refuse: end,
       deliver: (frame) => {
         items.push(frame);
-        if (OUTCOMES.includes(frame.event)) end();
+        if (OUTCOMES.includes(frame.event) && !frame.parent) end();
         wake?.();
       },
     });

@@ -31,6 +31,7 @@ export function Sharing(subscriptions) {
         members.push(member);
         group.events.push(...member.events);
         group.logs ||= member.logs;
+        group.children ||= member.children;
         group.subscription ??= subscriptions.join(queue, jobId, group);
         return () => {
           if (!members.includes(member)) return;
@@ -46,9 +47,9 @@ export function Sharing(subscriptions) {
         for (const { strict, refuse } of [...members]) if (strict) refuse(error);
       },
       deliver(frame) {
-        const { event } = frame;
+        const { event, parent } = frame;
         const outcome = OUTCOMES.includes(event);
-        for (const { events, logs, deliver } of outcome ? over() : [...members])
+        for (const { events, logs, deliver } of outcome && !parent ? over() : [...members])
           if (outcome || event === 'gap' || (event === 'job-log' ? logs : wants(events, event))) deliver(frame);
       },
       refuse: (error) => over().forEach(({ refuse }) => refuse(error)),
@@ -61,10 +62,10 @@ export function Sharing(subscriptions) {
     return group;
   }
 
-  /** A member has `events`, `logs`, `strict` (a missing job is an error), and the callbacks `deliver` and `refuse`. */
+  /** A member has `events`, `logs`, `children`, `strict` (a missing job is an error), and the callbacks `deliver` and `refuse`. */
   return (queue, jobId, member) => {
-    const key = keyOf(queue, jobId);
+    const key = keyOf(queue, jobId, member.children); // flows are not shared, since jobs below have told already
     const group = latest.get(key);
-    return (group && brings(group.subscription, member) ? group : Group(key, queue, jobId)).add(member);
+    return (group && !member.children && brings(group.subscription, member) ? group : Group(key, queue, jobId)).add(member);
   };
 }

@@ -16,6 +16,7 @@ const number = (position) => ((a, b) => (BigInt(a) << 64n) + BigInt(b))(...posit
  */
 export function Subscription(queue, jobId, watcher, after, lines) {
   const seen = new Map(); // by queue, whether the job was seen without an outcome since
+  const anywhere = queue === undefined || watcher.children; // its frames may be of any queue
   const self = {
     queue,
     jobId,
@@ -43,6 +44,7 @@ export function Subscription(queue, jobId, watcher, after, lines) {
         until: watcher.until ? 'end' : undefined,
         after: self.after,
         logs: watcher.logs ? !lines || { after: lines } : undefined,
+        children: watcher.children || undefined,
       };
     },
 
@@ -50,29 +52,29 @@ export function Subscription(queue, jobId, watcher, after, lines) {
     acknowledge(common, { jobs = [], unknown, after }) {
       const all = { ...common, ...after };
       self.acknowledged = true;
-      self.after = queue === undefined ? all : { [queue]: all[queue] }; // replaces all earlier positions [P5]
+      self.after = anywhere ? all : { [queue]: all[queue] }; // replaces all earlier positions [P5]
       for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) seen.set(queue, true);
       return unknown ? self.alive() : [];
     },
 
     /** Take the positions of a `pong` that are later than the own ones. Keep the suffix after `~` [P4]. */
     move(after) {
-      for (const each of queue === undefined ? Object.keys(after) : [queue]) {
+      for (const each of anywhere ? Object.keys(after) : [queue]) {
         const [to, from] = [after[each], self.after[each]];
         if (to && (!from || number(to) > number(from))) self.after[each] = to + (from?.match(/~.*/s) ?? '');
       }
     },
 
     /** Whether a `gap` concerns this subscription [R6]. */
-    concerns: ({ queue, jobs }) => (self.queue ?? queue) === queue && (jobs?.includes(jobId) ?? true),
+    concerns: ({ queue, jobs }) => watcher.children || ((self.queue ?? queue) === queue && (jobs?.includes(jobId) ?? true)),
 
     /** Take an event. After a `gap`, unless the stream was trimmed, positions begin again [R6]. */
-    take({ event, id, data: { queue, position, reason } }) {
+    take({ event, id, parent, data: { queue, position, reason } }) {
       if (event === 'job-log') return (lines = { ...lines, [queue]: position });
       if (event === 'gap') return reason === 'trimmed' || (self.after[queue] = '0-0');
       if (id !== undefined) self.after[queue] = id;
-      // `progress` may come after the outcome.
-      if (event !== 'progress' || !seen.has(queue)) seen.set(queue, !OUTCOMES.includes(event));
+      // `progress` may come after the outcome, and a frame about a job below says nothing of this one [S13].
+      if (!parent && (event !== 'progress' || !seen.has(queue))) seen.set(queue, !OUTCOMES.includes(event));
     },
   };
   return self;

@@ -3,17 +3,15 @@
 import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';
 
-// Temporary errors.
-export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions', 'expired'];
+export const PASSING = ['unavailable', 'unsubscribed', 'too-many-subscriptions', 'expired']; // temporary errors
 
-/** Returns a key for a job of a queue. */
-export const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
+export const keyOf = (...of) => JSON.stringify(of); // a key for a job of a queue
 
 export const bytes = (text) => new TextEncoder().encode(text).length;
 
 /**
- * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `until` (whether
- * it ends with the first outcome), and callbacks:
+ * Calls `changed` when there is a request to send. A watcher has `events` (in addition to outcomes), `logs`, `children`,
+ * `until` (whether it ends with the first outcome), and callbacks:
  * - `deliver(frame, own)`: a frame, and whether it is for this subscription alone;
  * - `answer(result, known)`: an answer, and whether the job exists or did exist;
  * - `refuse(error)`: the error that ends the subscription;
@@ -128,7 +126,7 @@ export function Subscriptions(changed) {
   function hand(each, frame, own = true) {
     each.take(frame);
     // The bridge has ended the subscription, too, unless the client itself made this event [S5].
-    if (each.watcher.until && OUTCOMES.includes(frame.event)) leave(each, !frame.id);
+    if (each.watcher.until && OUTCOMES.includes(frame.event) && !frame.parent) leave(each, !frame.id);
     each.watcher.deliver(frame, own);
   }
 
