@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 import pytest
 import trio
@@ -11,6 +12,7 @@ import trio
 from tests.bench.steps import Recorder
 from tests.support.authorizer import ANN, HEADERS, JOB, Authorizer, answers, asking_bridge, get
 from tests.support.client import raw_client
+from tests.support.event_source import frame_source
 from tests.support.http import call, exchange
 from tests.support.http_server import Reply
 
@@ -54,3 +56,21 @@ async def test_an_answer_that_is_nested_too_deep_or_no_json_is_a_no(redis: Redis
         async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
             assert await get(live.url + "/jobs/http/1") == (403, "forbidden")
             assert await answers(client, ("subscribe-job", JOB)) == [(0, "forbidden")]
+
+
+async def test_a_body_that_is_served_slowly_keeps_no_right_that_was_taken_back(redis: Redis) -> None:
+    """Its first request subscribes. The others, which are all refused, take a minute."""
+    slow = {"event": "subscribe-job", "data": {"queue": "http", "jobs": [""] * 1000}}
+    body = [{"event": "subscribe-job", "data": JOB}, *[slow] * 60]
+    with Authorizer("read:jobs http/1", ttl=0.1) as authorizer:
+        async with (
+            asking_bridge(redis.url, authorizer) as live,
+            frame_source(live.url, body, headers=ANN) as source,
+        ):
+            while (await source.frame())["event"] != "ack":
+                pass
+            authorizer.allowed = ()
+            with anyio.fail_after(20):
+                while (frame := await source.frame())["event"] != "ended":
+                    pass
+    assert frame["data"]["code"] == "forbidden"

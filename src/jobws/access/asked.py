@@ -235,15 +235,17 @@ class AskedRights:
             self.due = min(self.due, now)
 
     def keep(self, verdicts: Mapping[Check, Verdict]) -> bool:
-        """Replace the answers by those that the client's subscriptions need.
+        """Replace the answers by those that the client's subscriptions need. While `in_use`, the others stay, too.
 
         Returns whether a subscription may have lost or gained something since the last call.
         """
         changed = self._changed or any(self.include(*check) != each.allow for check, each in verdicts.items())
-        self.verdicts, self.due, self._known, self._changed = dict(verdicts), inf, set(), False
+        others = self.verdicts if self.in_use else {}
+        self.verdicts, self._known, self._changed = {**others, **verdicts}, set(), False
         self._most = max(MAX_CHECKS, 2 * len(verdicts))
-        for check, verdict in verdicts.items():
+        for check, verdict in self.verdicts.items():
             self._note(check, verdict)
+        self.due = min((each.again for each in verdicts.values() if each.allow), default=inf)
         return changed
 
     def _note(self, check: Check, verdict: Verdict) -> None:

@@ -89,7 +89,8 @@ class Reasking:
             rights = asked_rights(client)
             if rights is not None and found:
                 rights.due = min(rights.due, now)
-            if rights is not None and rights.due <= now and not rights.in_use:
+            # While its requests are being served, a client gets subscriptions that rest on answers of before.
+            if rights is not None and (rights.due <= now or rights.in_use):
                 due.append((rights.due, len(due), client, rights))
         self._due.clear()
         for at, _, client, rights in sorted(due):
@@ -119,7 +120,8 @@ class Reasking:
         try:
             verdicts = await self._gate.judge_again(rights, partial(_examine, client))
         except (AuthorizerError, RequestError):
-            self._retry_at[client] = anyio.current_time() + AGAIN_SECONDS
+            now = anyio.current_time()
+            self._retry_at[client], rights.due = now + AGAIN_SECONDS, min(rights.due, now)
         except Exception:  # noqa: BLE001 - one client must not end the bridge
             _log.exception("the authorizer could not be asked again")
             self._retry_at[client] = anyio.current_time() + AGAIN_SECONDS

@@ -75,10 +75,10 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.serve(msgspec.json.encode({"event": request, "data": data}).decode())
 
     def asked(self) -> None:
-        """Note that all requests were passed on. From now on, an authorizer may be asked about them again."""
+        """Note that all requests were passed on. From now on, answers of an authorizer that none needs are dropped."""
         if self._rights is not None:
             self._rights.in_use = False
-            self._rights.due = max(self._rights.due, anyio.current_time())
+            self._rights.due = min(self._rights.due, anyio.current_time())
 
     def ping(self) -> None:
         """Have a `pong` appended to the outbox, with the positions that all frames before it have reached."""
