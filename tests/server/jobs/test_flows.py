@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobws.server.jobs.flows import client_of
 from tests.support.client import raw_client
 from tests.support.flows import (
     FLOW,
@@ -19,6 +20,9 @@ from tests.support.flows import (
     told,
     until_top,
 )
+from tests.support.tokens import jwt
+
+SECRET = b"x" * 32
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -97,3 +101,22 @@ async def back(redis: Redis, url: str, after: dict[str, str]) -> None:
         assert sorted(told(frames[:-1])) == [
             *(("completed", "a", "top"), ("failed", "b", "top"), ("failed", "gone", "a")),
         ]
+
+
+async def test_a_client_with_many_flows_slows_only_its_own(redis: Redis) -> None:
+    add_flow(redis)
+    bob, eve = (jwt("read:jobs:*", key=SECRET, sub=sub) for sub in ("bob", "eve"))
+    async with (
+        flow_bridge(redis.url, jwt_secret=SECRET.decode()) as live,
+        raw_client(live.url, headers=[("Authorization", f"Bearer {bob}")]) as client,
+        raw_client(live.url, headers=[("Authorization", f"Bearer {eve}")]) as other,
+    ):
+        await client.ask("subscribe-job", FLOW)
+        jobs = [{"jobId": str(number), "queue": "http", "children": True} for number in range(1000)]
+        await other.ask("subscribe-job", jobs)
+        flows: Any = live.bridge.clients.endpoint._flows  # type: ignore[attr-defined]
+        assert len(flows._followed) == 1001
+        pauses = {client_of(flow).payer: flows.pause_seconds(flow) for flow in flows._followed}
+        assert pauses[None, "bob"] == flows.seconds
+        assert pauses[None, "eve"] > 5
+    assert not flows._payers
