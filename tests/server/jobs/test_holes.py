@@ -82,7 +82,7 @@ async def test_a_stream_that_is_filled_again_to_the_very_count_that_was_expected
 
 @pytest.mark.parametrize("old_entries", [1, 3])
 async def test_a_stream_that_is_made_anew_within_the_same_millisecond_is_read(redis: Redis, old_entries: int) -> None:
-    async with quick_bridge(redis.url) as live, raw_client(live.url) as client:
+    async with quick_bridge(redis.url, progress_ms=0) as live, raw_client(live.url) as client:
         await subscribe(client, {"jobId": "1", "events": ["*"], "queue": "http"})
         pipe = redis.client.pipeline(transaction=True)
         for number in range(old_entries):
