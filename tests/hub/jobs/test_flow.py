@@ -155,6 +155,17 @@ def test_before_the_first_look_there_are_no_positions() -> None:
     assert client.frames()[-1]["data"]["after"] == {}
 
 
+def test_progress_that_is_held_comes_before_a_pong_for_which_nobody_asked() -> None:
+    following = Following(Bridge(progress_seconds=1.0), events=["progress"])
+    following.find((CHILD, TOP))
+    following.settle(http="0-0", analyzer="0-0")
+    for number in (5, 6):
+        following.bridge.publish(f"{number}-0", event("progress", "2", data=str(number)), "analyzer")
+    frames = following.settle(http="0-0", analyzer="6-0")
+    assert [frame["data"].get("data") for frame in frames[:-1]] == [5, 6]
+    assert frames[-1] == {"event": "pong", "data": {"after": {"http": "0-0", "analyzer": "6-0"}}}
+
+
 def test_an_event_without_a_position_is_covered_by_no_pong(following: Following) -> None:
     following.bridge.fanout.without_position.add("analyzer")
     following.flow.below[CHILD].request = SubscriptionRequest(SubscriptionKey("analyzer", "2", 5), events=None)

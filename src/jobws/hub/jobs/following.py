@@ -58,6 +58,8 @@ class FollowingClient(JobClient):
     def settle(self, flow: Flow, reached: Cursor) -> None:
         """Note that a look at a flow has ended (see `Flow.settle`), and tell the client how far it has come."""
         flow.settle(reached)
+        if flow.has_untold_positions:
+            self._fanout.send_held_progress(self._subscriptions)
         after = positions(self._subscriptions, self._fanout)
         if flow.tell(after):
             self._answer(Pong(PongData(after)))
