@@ -43,7 +43,7 @@ def test_each_has_a_test_and_is_no_longer_than_two_screens() -> None:
     for name in folders:
         assert f"({name}/" in index
         for file in (EXAMPLES / name).iterdir():
-            if file.suffix in {".py", ".html", ".jsx", ".mjs", ".conf", ".service"}:
+            if file.suffix in {".py", ".html", ".js", ".jsx", ".mjs", ".conf", ".service"}:
                 assert file.read_text("utf-8").count("\n") <= 80, file
 
 

@@ -7,7 +7,7 @@
 //                                              options.token or .auth: {gives: […], how} is a function that gives one
 //                                              after the other, or throws those that are {throws: …}, and tells the
 //                                              event `token`; how: 'return', 'promise', or 'callback'
-//   {do: 'on' | 'once' | 'off', client, event, manager}   → {told: 'event', client, event, data}; manager: `client.io`
+//   {do: 'on' | 'once' | 'off', client, event, manager}   → {told: 'event', client, event, data, id}; manager: `client.io`
 //   {do: 'emit', client, args, id, timeout}    → {told: 'answer', id, args}, what the acknowledgement was called with
 //   {do: 'call', client, method, args, id}     → {told: 'resolved', id, value} or {told: 'rejected', id, error}
 //   {do: 'wait', client, id, jobId, options}   the same
@@ -64,7 +64,7 @@ function settle(id, promise) {
 function handler({ client, event, manager = false }) {
   const key = JSON.stringify([client, event, manager]);
   const tell = teller();
-  if (!handlers.has(key)) handlers.set(key, (data) => tell('event', { client, event, data: plain(data) }));
+  if (!handlers.has(key)) handlers.set(key, (data, id) => tell('event', { client, event, data: plain(data), id }));
   return handlers.get(key);
 }
 const listen = (how) => (command) => {

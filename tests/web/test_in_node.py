@@ -29,12 +29,16 @@ async def test_it_carries_events_and_outcomes(redis: Redis, options: dict[str, A
         assert [job["jobId"] for job in answer["jobs"]] == ["1"]
         async with client.watch("1", queue="http", events=["progress"]) as watched:
             await eventually(lambda: len(list(live.bridge.fanout.rooms.of_job("http", "1"))) == 2)
-            redis.add_event("http", "progress", "1", data="50")
-            redis.add_event("http", "completed", "1", returnvalue='{"pages":3}')
+            ids = [
+                redis.add_event("http", "progress", "1", data="50"),
+                redis.add_event("http", "completed", "1", returnvalue='{"pages":3}'),
+            ]
             assert [each["event"] async for each in watched] == ["progress", "completed"]
         assert await client.wait("1", queue="http") == {"pages": 3}
-        told = [(each["event"], each["data"].get("returnvalue")) for each in await client.until("completed")]
-        assert told == [("progress", None), ("completed", {"pages": 3})]
+        told = [
+            (each["id"], each["event"], each["data"].get("returnvalue")) for each in await client.until("completed")
+        ]
+        assert told == [(ids[0], "progress", None), (ids[1], "completed", {"pages": 3})]
         with pytest.raises(Rejected, match="JobUnknown: no job 2 of queue http; if it is about to be added"):
             await client.wait("2", queue="http")
         await client.call("disconnect")

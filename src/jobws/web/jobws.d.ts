@@ -280,11 +280,14 @@ export class Jobs {
   readonly transport: Transport | null;
   readonly io: Manager;
 
-  /** Jobs' events, and the client's own. Handlers of job events say which events `emit('subscribe-job', …)` asks for. */
-  on<Name extends string>(name: Name, handler: (data: HandlerData<Name>) => void): this;
-  once<Name extends string>(name: Name, handler: (data: HandlerData<Name>) => void): this;
+  /**
+   * Jobs' events, and the client's own. Handlers of job events say which events `emit('subscribe-job', …)` asks for. `id` is
+   * the position after the event (P3).
+   */
+  on<Name extends string>(name: Name, handler: (data: HandlerData<Name>, id?: string) => void): this;
+  once<Name extends string>(name: Name, handler: (data: HandlerData<Name>, id?: string) => void): this;
   /** Without a handler all of that name are removed, without a name all. */
-  off(name?: string, handler?: (data: any) => void): this;
+  off(name?: string, handler?: (data: any, id?: any) => void): this;
 
   /** A request to the bridge. Before there is a connection, it waits for one. */
   emit(event: string, acknowledge: (answer: Answer) => void): this;

@@ -31,7 +31,7 @@ export function Pages(jobs, subscriptions) {
         const { event, data } = frame;
         if (!own || repeats(frame)) return; // a `gap` of the whole queue, which the page gets once, as a frame without `sub`
         if (page.until && OUTCOMES.includes(event)) pages.delete(key);
-        jobs.fire(event, data);
+        jobs.fire(event, data, frame.id);
       },
       refuse(error) {
         pages.delete(key);

@@ -34,7 +34,7 @@ export class Jobs extends Emitter {
         setTimeout(() => connection.token().then((token) => this.emit('authenticate', { token }), connection.stop), delay);
         delay = 10000; // a new token may expire soon, too
       }
-      this.fire(event, data);
+      this.fire(event, data, frame.id);
     }));
     const { subscriptions, requests } = connection;
     this.#requests = requests;
