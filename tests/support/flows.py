@@ -43,6 +43,14 @@ def end(redis: Redis, queue: str, job_id: str, event: str = "completed") -> str:
     return redis.add_event(queue, event, job_id, prev="active", **value)
 
 
+def fail_of_child(redis: Redis, queue: str, job_id: str, child: str) -> str:
+    """Let a job fail because the child with this key has failed. Return the id of the event."""
+    reason = f"child {child} failed"
+    fields: dict[Any, Any] = {"finishedOn": 1795435730000, "failedReason": reason, "stacktrace": f'["Error: {reason}"]'}
+    redis.add_job(queue, job_id, state="failed", **fields)
+    return redis.add_event(queue, "failed", job_id, failedReason=reason, prev="active")
+
+
 def add_flow(redis: Redis) -> None:
     """Three levels in three queues: `top`, below it `a` and `b`, and below `a` `c`."""
     redis.add_job("http", "top", state="waiting-children")

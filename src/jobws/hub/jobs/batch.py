@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobws.bullmq.child_names import without_child
 from jobws.bullmq.events import PROGRESS, Life, field, kind_of
 from jobws.hub.jobs.subscription import ALIVE, BufferedEvent, JobEnded, Subscriber, Subscription
 from jobws.protocol.codec import job_frame
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
 
+FAILED: Final = "failed"
 _NO_WINDOWS: Final[Mapping[str, Window]] = {}
 
 
@@ -99,8 +101,15 @@ class Batch:
             self._send_earlier(job_id, to_queue, to_job)
         if job_id in self._followed:
             self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
-        if to_queue or to_job:
-            self._send([*to_queue, *to_job], stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
+        recipients = [*to_queue, *to_job]
+        if recipients and kind.name.text == FAILED and (hidden := without_child(fields)) is not None:
+            queue, text = self._queue, (job_id or b"").decode(errors="replace")
+            others = {each: None for each in recipients if not each.client.may_name_children(queue, text)}
+            if others:
+                self._send([*others], stream_id, kind, self._fanout.tail(queue, stream_id, hidden))
+                recipients = [each for each in recipients if each not in others]
+        if recipients:
+            self._send(recipients, stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
 
     def _deliver_progress(
         self,

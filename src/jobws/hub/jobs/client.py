@@ -263,7 +263,11 @@ class JobClient(Client[Request, PendingSubscription]):
                 self._pending.remove(pending)
                 self.refuse(UNSUBSCRIBED, pending.request.event, pending.request.ref)
 
-    # ---- changed rights ----
+    # ---- rights ----
+
+    def may_name_children(self, queue: str, job_id: str) -> bool:
+        """Whether the client may learn which child of this job has failed."""
+        return self.session.sight.reads_children(queue, job_id)
 
     def examine(self, sight: Sight) -> None:
         """Look at `sight` for everything that the subscriptions need; see `Client.examine`."""

@@ -10,6 +10,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from jobws.bullmq.child_names import without_child
+from jobws.bullmq.events import field
 from jobws.hub.jobs.batch import Batch
 from jobws.hub.jobs.progress import Windows
 from jobws.hub.jobs.published_streams import PublishedStreams
@@ -151,6 +153,14 @@ class Fanout(PublishedStreams):
         )
         if kind.is_outcome and subscription.request.until_end:
             subscription.client.end(subscription)
+
+    def tail_for(self, subscription: Subscription, queue: str, at: bytes, fields: Sequence[bytes]) -> bytes:
+        """Return what `tail` returns, without the name of a child that the subscription's client may not learn."""
+        hidden = without_child(fields)
+        if hidden is not None:
+            job_id = (field(fields, b"jobId") or b"").decode(errors="replace")
+            fields = fields if subscription.client.may_name_children(queue, job_id) else hidden
+        return self.tail(queue, at, fields)
 
     def tail(self, queue: str, at: bytes, fields: Sequence[bytes]) -> bytes:
         """Return `,"data":…}`, the end that all frames of an event share. The data is the event's payload.

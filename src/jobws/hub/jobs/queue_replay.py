@@ -87,7 +87,7 @@ class QueueReplay(Replay):
             self.misses = self._told = False
             if subscription.gets(queue, field(entry[1], b"jobId")):
                 at = self.stream_ids[index]
-                tail = fanout.tail(queue, at, entry[1])
+                tail = fanout.tail_for(subscription, queue, at, entry[1])
                 position = at if fanout.history.is_current(queue, self.history) else None
                 fanout.counts["replayed"] += 1
                 fanout.send(subscription, kind, queue, position, tail, replayed=True)

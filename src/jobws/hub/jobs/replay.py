@@ -61,7 +61,7 @@ def _replay_of_job(fanout: Fanout, of: Replay, index: int, entry: Entry | None) 
         pass
     elif entry is not None and field(entry[1], b"jobId") == job_id.encode() and kind_of(entry[1]) == kind:
         fanout.counts["replayed"] += 1
-        tail = fanout.tail(queue, stream_id, entry[1])
+        tail = fanout.tail_for(subscription, queue, stream_id, entry[1])
         fanout.send(subscription, kind, queue, stream_id, tail, replayed=True)
     else:
         client.outbox.append(encode(Gap(sub=named(key.sub), data=GapData(queue, "trimmed", [job_id]))))
@@ -117,7 +117,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     if request.logs is not None:
         fanout.job_logs.hold(subscription, queue)
     at = f"{last}~{finished}".encode()
-    tail = fanout.tail(queue, at, fields)
+    tail = fanout.tail_for(subscription, queue, at, fields)
     if subscription.flow is not None:
         subscription.flow.note(subscription, kind)
     if subscription.held is None:

@@ -75,6 +75,10 @@ class Subscriber(Protocol):
         """End a subscription; see `JobClient.end`."""
         ...
 
+    def may_name_children(self, queue: str, job_id: str) -> bool:
+        """Whether the client may learn which child of this job has failed."""
+        ...
+
     def owe(self, subscription: Subscription, queue: str) -> None:
         """Have an outcome made from the job's hash and sent; see `JobClient.owe`."""
         ...

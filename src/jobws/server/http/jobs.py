@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobws.access.sights import sight_of
+from jobws.bullmq.child_names import snapshot_without_child
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import Jobs, Results
 from jobws.protocol.identifiers import parse_job_id
@@ -58,7 +59,7 @@ class JobLookups:
             return await self._job(request, Room(queue, job_id))
         if queue is None or "wait" in asked:
             raise RequestError("bad-data", "`event`: expected &queue= beside it, and no &wait=")
-        return await whole_event(self._service, queue, job_id, asked["event"])
+        return await whole_event(self._service, queue, job_id, asked["event"], sight_of(identity_of(request)))
 
     async def _job(self, request: Request, room: Room) -> Response:
         """Return a job, or the list of jobs with this id if no queue is named.
@@ -105,7 +106,10 @@ class JobLookups:
                 return []
             raise RequestError(jobs.code, jobs.message)
         found = await self._service.look_up(jobs, results=True)
-        return _snapshots(found.get(job) for job in jobs)
+        return [
+            each if sight.reads_children(each.queue, each.job_id) else snapshot_without_child(each)
+            for each in _snapshots(found.get(job) for job in jobs)
+        ]
 
     async def look_up(self, request: Request) -> Response:
         """`POST /lookup`: many jobs in one request. An error with one job is the result of this job alone."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from starlette.responses import Response
 
+from jobws.bullmq.child_names import without_child
 from jobws.bullmq.events import field, kind_of
 from jobws.bullmq.lost_entries import Entries
 from jobws.errors import RequestError
@@ -18,11 +19,12 @@ from jobws.protocol.messages import ItemError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobws.access.sights import AnySight
     from jobws.bullmq.keys import Queue
     from jobws.server.http.service import Service
 
 
-async def whole_event(service: Service, label: str, job_id: str, event: str) -> Response:
+async def whole_event(service: Service, label: str, job_id: str, event: str, sight: AnySight) -> Response:
     """Return an event's name and its payload, whatever its size.
 
     The event is read from the stream. If it is not there any more, the answer is the job's outcome as the job's hash
@@ -34,6 +36,7 @@ async def whole_event(service: Service, label: str, job_id: str, event: str) -> 
         label: The label of the job's queue.
         job_id: The job's id.
         event: The position of the event.
+        sight: What the client may see.
 
     Raises:
         RequestError: `bad-data`: `event` is no position; `unknown-queue`; `unavailable`; or `gone`: the stream does not
@@ -50,6 +53,8 @@ async def whole_event(service: Service, label: str, job_id: str, event: str) -> 
     kind = None if fields is None else kind_of(fields)
     if fields is None or kind is None:
         raise RequestError("gone", "neither the event nor its job is there any more, or the job has no outcome")
+    if not sight.reads_children(label, job_id):
+        fields = without_child(fields) or fields
     # To check, or to redact, megabytes may take 0.1 s.
     data = await anyio.to_thread.run_sync(service.payloads.whole, queue.label, event.encode(), fields)
     return Response(b'{"event":%b,%b' % (kind.name.json, data[1:]), media_type="application/json")

@@ -1,0 +1,40 @@
+"""Takes the names of children out of reasons of failure. Pure.
+
+A job that fails because a child has failed (`failParentOnFailure`) has a reason that BullMQ makes of the child's key:
+`child bull:sparql:42 failed` (moveToFinished-14.lua). The key says the child's queue and id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, structs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobws.protocol.messages import JobSnapshot
+
+WITHOUT_NAME: Final = "child failed"
+_NAMES_CHILD: Final = re.compile(rb"child .+:.+:.+ failed", re.DOTALL)
+
+
+def without_child(fields: Sequence[bytes]) -> list[bytes] | None:
+    """Return the fields of an event without the child's name, or None if they name no child.
+
+    Args:
+        fields: The fields of the stream entry, as a flat list in which names and values alternate.
+    """
+    for index in range(0, len(fields) - 1, 2):
+        if fields[index] == b"failedReason" and _NAMES_CHILD.fullmatch(fields[index + 1]):
+            return [*fields[: index + 1], WITHOUT_NAME.encode(), *fields[index + 2 :]]
+    return None
+
+
+def snapshot_without_child(snapshot: JobSnapshot) -> JobSnapshot:
+    """Return a snapshot without the child's name, and then also without the stack trace, which repeats the reason."""
+    reason = snapshot.failed_reason
+    if reason is UNSET or not _NAMES_CHILD.fullmatch(reason.encode(errors="replace")):
+        return snapshot
+    return structs.replace(snapshot, failed_reason=WITHOUT_NAME, stacktrace=UNSET)
