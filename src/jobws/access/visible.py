@@ -33,8 +33,8 @@ class IdentitySight:
     Attributes:
         sees_all: Whether every queue exists for the identity.
         reads_all: Whether the identity may read every job of every queue.
-        line_queues: The queues whose lines of the log the identity may read; None means every queue.
-            `may_read_lines(None)` says whether the identity may also read the lines that name no queue.
+        line_queues: The queues whose lines of the log the identity may read; None means every queue. Even then, it may
+            read the lines that name no queue only if `may_read_lines(None)` is true.
     """
 
     __slots__ = ("_by_job", "_identity", "_labels", "line_queues", "reads_all", "sees_all")
@@ -70,7 +70,7 @@ class IdentitySight:
         return self.reads_all or allows(self._identity, Action.READ_JOB, queue, job_id)
 
     def reads_queue(self, queue: str) -> bool:
-        """Whether the identity may read the queue's counts and its events without a job."""
+        """Whether the identity may read the queue's counts, and events of the queue itself, such as `drained`."""
         return allows(self._identity, Action.READ_QUEUE, queue)
 
     def reads_children(self, queue: str, job_id: str) -> bool:
@@ -78,12 +78,12 @@ class IdentitySight:
         return self.reads_all or allows(self._identity, Action.READ_CHILDREN, queue, job_id)
 
     def may_read_lines(self, queue: str | None) -> bool:
-        """Whether the identity may read lines of the log about jobs of the queue, or (None) every line."""
+        """Whether the identity may read lines about jobs of the queue, or (None) all lines, with or without a queue."""
         return allows(self._identity, Action.READ_LOGS, queue)
 
     @property
     def reads_a_queue(self) -> bool:
-        """Whether the identity may read the counts of some queue."""
+        """Whether there can be a queue whose counts the identity may read."""
         entries = self._identity.rights.entries
         return self.reads_every_queue or any(each.action is Action.READ_QUEUE for each in entries)
 

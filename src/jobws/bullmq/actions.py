@@ -83,10 +83,10 @@ class Actions:
         _check_removed(await self._call(queue, remove))
 
     async def descendants(self, queue: Queue, job_id: str) -> frozenset[bytes]:
-        """Return the keys of all jobs below a job in its flow, also of those that have ended.
+        """Return the keys of all jobs below a job in its flow, also of those that have ended. Empty for an unknown job.
 
         Raises:
-            RequestError: `too-many`.
+            RequestError: `too-many`: there are more than `family.MAX_JOBS` of them.
         """
 
         async def read(bullmq_queue: Any) -> frozenset[bytes]:

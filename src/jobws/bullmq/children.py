@@ -37,7 +37,7 @@ class Counts(NamedTuple):
 
 
 class CountChildren(Struct, frozen=True):
-    """A query for the number of children of each of some jobs, which are given by their keys."""
+    """A query for the number of children in the four lists of each of some jobs, which are given by their keys."""
 
     keys: tuple[bytes, ...]
 
@@ -46,17 +46,17 @@ class CountChildren(Struct, frozen=True):
         return [(command, key + suffix) for key in self.keys for suffix, command in zip(LISTS, _COUNTS, strict=True)]
 
     def parse(self, replies: Sequence[object]) -> list[Counts]:
-        """Return the counts of each job.
+        """Return the counts of each job, in the order of `keys`. They are 0 for a job that does not exist.
 
         Raises:
             RedisUnavailableError: Redis does not tell.
         """
-        counts = [each if isinstance(each, int) else 0 for each in map(_known, replies)]
+        counts = [each if isinstance(each, int) else 0 for each in map(_checked, replies)]
         return [Counts(*counts[index : index + len(LISTS)]) for index in range(0, len(counts), len(LISTS))]
 
 
 class ListChildren(Struct, frozen=True):
-    """A query for the keys of all children of each of some jobs, which are given by their keys."""
+    """A query for the children in the four lists of each of some jobs, which are given by their keys."""
 
     keys: tuple[bytes, ...]
 
@@ -65,12 +65,12 @@ class ListChildren(Struct, frozen=True):
         return [(command, key + suffix, *rest) for key in self.keys for suffix, (command, *rest) in LISTS.items()]
 
     def parse(self, replies: Sequence[object]) -> list[list[bytes]]:
-        """Return the keys of the children of each job.
+        """Return the keys of the children of each job, in the order of `keys`. There are none for an unknown job.
 
         Raises:
             RedisUnavailableError: Redis does not tell.
         """
-        lists = [each if isinstance(each, list) else [] for each in map(_known, replies)]
+        lists = [each if isinstance(each, list) else [] for each in map(_checked, replies)]
         size = len(LISTS)
         return [[*chain(*lists[index : index + size])] for index in range(0, len(lists), size)]
 
@@ -91,7 +91,7 @@ class ListParents(Struct, frozen=True):
         Raises:
             RedisUnavailableError: Redis does not tell.
         """
-        return [each if isinstance(each, bytes) else None for each in map(_known, replies)]
+        return [each if isinstance(each, bytes) else None for each in map(_checked, replies)]
 
 
 class ReadEnds(Struct, frozen=True):
@@ -109,12 +109,18 @@ class ReadEnds(Struct, frozen=True):
         Raises:
             RedisUnavailableError: Redis does not tell.
         """
-        lists = [each if isinstance(each, list) else [] for each in map(_known, replies)]
+        lists = [each if isinstance(each, list) else [] for each in map(_checked, replies)]
         return {queue.label: each[0][0].decode() for queue, each in zip(self.queues, lists, strict=True) if each}
 
 
-def _known(reply: object) -> object:
-    """Return a reply. WRONGTYPE means that there is no such list: the key is that of a job with an odd id."""
+def _checked(reply: object) -> object:
+    """Return a reply, also if it is the error WRONGTYPE. The callers take that as empty.
+
+    Redis answers WRONGTYPE if the key of a list is that of another job, whose id ends like the name of the list.
+
+    Raises:
+        RedisUnavailableError: The reply is another error.
+    """
     if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
         raise RedisUnavailableError(f"Redis does not tell the children of jobs: {reply}")
     return reply

@@ -135,7 +135,7 @@ def payload(
 
     Args:
         queue: The queue's label.
-        at: The position of the event, its `id` in frames.
+        at: The position of the event. It is not in the payload, except in `href`; frames have it as their `id`.
         fields: The entry's fields, as a flat list in which names and values alternate.
         max_bytes: How many bytes the fields, except `event`, may have as JSON with their names. If they have more, the
             largest ones are left out, but never `jobId`. The payload then also has `"truncated":true`, `bytes`, the

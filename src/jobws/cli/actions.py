@@ -59,7 +59,7 @@ def remove(
     url: Url = DEFAULT_URL,
     credentials: Credentials = None,
 ) -> int:
-    """Remove a job. Exit code: 0 done, 1 a worker has it, 4 unknown.
+    """Remove a job. Exit code: 0 done, 1 a worker has it or it is the next job of a scheduler, 4 unknown.
 
     Args:
         job: The job, as QUEUE/ID.

@@ -193,13 +193,13 @@ class Client:
     async def act(
         self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False
     ) -> Acted:
-        """Act on a job or a queue, over HTTP (protocol.md, H12). Cancelling returns immediately; it may still be done.
+        """Act on a job or a queue, over HTTP (protocol.md, H12). If this call is cancelled, the bridge may still act.
 
         Args:
             action: `retry`, `promote` or `remove` for a job; `retry-failed`, `pause` or `resume` for a queue.
             queue: The label of the queue.
             job_id: The id of the job; None for an action on the queue.
-            children: Whether `remove` also removes the jobs below the job in its flow. Other actions do not take it.
+            children: Whether `remove` also removes the jobs below the job in its flow. Others fail (`bad-data`).
 
         Returns:
             `queue`; `job_id`, UNSET after an action on the queue; and `failed`, how many failed jobs are retried, UNSET

@@ -107,7 +107,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
         """Answer a valid request, or return it for a look-up; see `receive`. The caller flushes the outbox."""
 
     def charge_to(self, payer: Hashable) -> None:
-        """Count the client for `payer` from now on. None means that no limit over several connections applies to it."""
+        """Count the client, with the subscriptions that it has, for `payer` from now on.
+
+        None means that no limit over several connections applies to it.
+        """
         self.payer = payer
 
     # ---- tokens ----
@@ -128,9 +131,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
         self._apply_rights()
 
     def reapply(self, sight: Sight) -> None:
-        """Apply rights that have changed while the token stayed the same. The client gets `ended` as in `take_rights`.
+        """Apply rights that have changed while the token stayed the same, and flush the outbox.
 
-        If the connection is closing, nothing happens.
+        The client gets `ended` for the same subscriptions as in `take_rights`. If the connection is closing, nothing
+        happens.
         """
         if self.closing is None:
             self.session.sight = sight
@@ -139,7 +143,10 @@ class Client(ABC, Generic[RequestT, PendingT]):
 
     @abstractmethod
     def examine(self, sight: Sight) -> None:
-        """Look at `sight` for everything that the present subscriptions need. Nothing changes."""
+        """Ask `sight` for every right that the present subscriptions need, and ignore the answers.
+
+        An `AskedSight` notes what it is asked. So its maker learns which checks an authorizer must decide.
+        """
 
     @abstractmethod
     def _apply_rights(self) -> None:
@@ -204,7 +211,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
             self.outbox.wake()
 
     def leave(self) -> None:
-        """End all subscriptions, because the client is gone. Nobody is woken or asked for a token after that."""
+        """End all subscriptions, because the client is gone. `wake` and `on_authenticate` are not called after that."""
         self.end_all()
         # Otherwise this object and those that these functions belong to would refer to each other. Then only the
         # garbage collector would free them, and it stops all clients meanwhile.
@@ -215,7 +222,7 @@ class Client(ABC, Generic[RequestT, PendingT]):
     def end_all(self) -> None:
         """End all subscriptions, because the client is gone or the connection is closing.
 
-        Tasks that wait for room in the outbox go on (`Outbox.abandon`). Frames in the outbox can still be sent.
+        Tasks stop waiting for room in the outbox (`Outbox.abandon`). Frames in the outbox can still be sent.
         """
 
     def refuse(self, error: ItemError, request: str, ref: Ref | None) -> None:

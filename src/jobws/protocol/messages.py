@@ -249,7 +249,7 @@ class PongData(Struct, frozen=True):
 
 
 class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
-    """The answer to `ping`."""
+    """The answer to `ping`. A client that follows a flow gets one without asking, whenever positions are known."""
 
     data: PongData
     ref: Ref | UnsetType = UNSET

@@ -147,7 +147,7 @@ class Sight(Protocol):
         ...
 
     def reads_queue(self, queue: str) -> bool:
-        """Whether the queue's counts and its events without a job may be read."""
+        """Whether the queue's counts may be read, and events of the queue itself, such as `drained`."""
         ...
 
     @property
@@ -168,7 +168,7 @@ class Sight(Protocol):
         ...
 
     def may_read_lines(self, queue: str | None) -> bool:
-        """Whether lines of the log may be read that are about jobs of the queue, or (None) every line."""
+        """Whether lines about jobs of the queue may be read, or (None) all lines, also those that name no queue."""
         ...
 
     @property

@@ -42,10 +42,10 @@ class Following:
         """Find jobs below others, and have them looked up."""
         self.client.complete(self.hub_client.follow(self.flow, jobs), found)
 
-    def settle(self, **reached: str) -> list[dict[str, Any]]:
+    def note_look(self, **reached: str) -> list[dict[str, Any]]:
         """End a look that began when the streams had been published so far."""
         self.flow.is_due = False
-        self.hub_client.settle(self.flow, reached)
+        self.hub_client.note_look(self.flow, reached)
         return self.client.frames()
 
     def is_due(self) -> bool:
@@ -54,8 +54,8 @@ class Following:
     def is_caught_up(self) -> bool:
         return self.flow.is_caught_up
 
-    def has_untold_positions(self) -> bool:
-        return self.flow.has_untold_positions
+    def has_unsent_positions(self) -> bool:
+        return self.flow.has_unsent_positions
 
     def has_ended(self) -> bool:
         return self.flow.has_ended
@@ -70,10 +70,10 @@ class Following:
 
 @pytest.fixture
 def following() -> Following:
-    """A flow of two jobs that has settled."""
+    """A flow of two jobs, after its first look."""
     found = Following()
     found.find((CHILD, TOP))
-    assert found.settle(http="0-0", analyzer="0-0") == []
+    assert found.note_look(http="0-0", analyzer="0-0") == []
     return found
 
 
@@ -95,17 +95,17 @@ def test_the_outcome_of_the_job_itself_comes_after_the_next_look(following: Foll
 
 def test_the_outcome_is_sent_when_the_look_has_ended(following: Following) -> None:
     following.bridge.publish("6-0", event("completed"))
-    assert [frame["event"] for frame in following.settle(http="6-0")] == ["completed", "pong"]
+    assert [frame["event"] for frame in following.note_look(http="6-0")] == ["completed", "pong"]
 
 
 def test_until_end_is_about_the_job_itself() -> None:
     following = Following(until="end")
     following.find((CHILD, TOP))
-    following.settle()
+    following.note_look()
     following.bridge.publish("5-0", event("completed", "2"), "analyzer")
     assert len(following.hub_client.keys) == 2
     following.bridge.publish("6-0", event("failed"))
-    following.settle()
+    following.note_look()
     assert following.told() == []
     assert (len(following.hub_client.keys), len(following.bridge.fanout.rooms)) == (0, 0)
     assert following.flow.top.ended
@@ -139,12 +139,12 @@ def test_positions_reach_to_the_look(following: Following) -> None:
     assert client.ask("ping") is None
     assert client.frames()[-1]["data"]["after"] == {"http": "0-0", "analyzer": "0-0"}
     # A look that began before the event.
-    assert following.settle(analyzer="4-0") == []
-    assert following.has_untold_positions()
-    (pong,) = following.settle(http="0-0", analyzer="6-0")
+    assert following.note_look(analyzer="4-0") == []
+    assert following.has_unsent_positions()
+    (pong,) = following.note_look(http="0-0", analyzer="6-0")
     assert pong == {"event": "pong", "data": {"after": {"http": "0-0", "analyzer": "5-0"}}}
-    assert not following.has_untold_positions()
-    assert following.settle(http="0-0", analyzer="6-0") == []
+    assert not following.has_unsent_positions()
+    assert following.note_look(http="0-0", analyzer="6-0") == []
 
 
 def test_before_the_first_look_there_are_no_positions() -> None:
@@ -158,10 +158,10 @@ def test_before_the_first_look_there_are_no_positions() -> None:
 def test_progress_that_is_held_comes_before_a_pong_for_which_nobody_asked() -> None:
     following = Following(Bridge(progress_seconds=1.0), events=["progress"])
     following.find((CHILD, TOP))
-    following.settle(http="0-0", analyzer="0-0")
+    following.note_look(http="0-0", analyzer="0-0")
     for number in (5, 6):
         following.bridge.publish(f"{number}-0", event("progress", "2", data=str(number)), "analyzer")
-    frames = following.settle(http="0-0", analyzer="6-0")
+    frames = following.note_look(http="0-0", analyzer="6-0")
     assert [frame["data"].get("data") for frame in frames[:-1]] == [5, 6]
     assert frames[-1] == {"event": "pong", "data": {"after": {"http": "0-0", "analyzer": "6-0"}}}
 
@@ -171,7 +171,7 @@ def test_an_event_without_a_position_is_covered_by_no_pong(following: Following)
     following.flow.below[CHILD].request = SubscriptionRequest(SubscriptionKey("analyzer", "2", 5), events=None)
     following.bridge.publish("5-0", event("active", "2"), "analyzer")
     assert following.told() == [("active", "2", "1", None)]
-    assert not following.has_untold_positions()
+    assert not following.has_unsent_positions()
 
 
 # ---- what was missed ----
@@ -189,7 +189,7 @@ def test_what_the_job_itself_missed_comes_after_what_jobs_below_missed() -> None
     replay(bridge.fanout, *client.to_read_back(), (b"4-0", event("completed", "2")))
     assert following.is_caught_up()
     assert following.told() == [("completed", "2", "1", None)]
-    following.settle()
+    following.note_look()
     replay(bridge.fanout, *client.to_read_back(), (b"5-0", event("completed")))
     assert following.told() == [("completed", "1", None, None)]
     assert len(client.hub_client.keys) == 0
@@ -199,14 +199,14 @@ def test_an_outcome_while_the_job_itself_catches_up_waits_for_a_look() -> None:
     bridge = Bridge()
     bridge.publish("5-0", event("active"))
     following = Following(bridge, after={"http": "4-0"}, events=["*"])
-    following.settle()
+    following.note_look()
     bridge.publish("6-0", event("completed"))
-    following.settle()  # what it missed comes first
+    following.note_look()  # what it missed comes first
     assert following.told() == []
     replay(bridge.fanout, *following.client.to_read_back(), (b"5-0", event("active")))
     assert following.is_due()
     assert following.told() == [("active", "1", None, None)]
-    following.settle()
+    following.note_look()
     assert following.flow.top.has_ended
     assert following.flow.top.held is None
 
@@ -226,12 +226,12 @@ def test_an_outcome_that_only_the_hash_has(following: Following, room: Room, par
     if room == TOP:
         assert following.told() == []
         following.flow.is_due = False
-        following.hub_client.settle(following.flow, {})
+        following.hub_client.note_look(following.flow, {})
     assert following.told() == [("completed", job_id, parent, None)]
 
 
 @pytest.mark.parametrize(
-    ("after", "settled", "expected"),
+    ("after", "looked_at", "expected"),
     [
         (None, False, None),
         (None, True, {"analyzer": "0-0"}),
@@ -240,10 +240,10 @@ def test_an_outcome_that_only_the_hash_has(following: Following, room: Room, par
         ({"analyzer": "4-0~5"}, True, {"analyzer": "0-0"}),
     ],
 )
-def test_from_where_a_job_below_begins(after: Any, settled: bool, expected: object) -> None:
+def test_from_where_a_job_below_begins(after: Any, looked_at: bool, expected: object) -> None:
     following = Following(**({} if after is None else {"after": after}))
-    if settled:
-        following.settle()
+    if looked_at:
+        following.note_look()
     following.find((CHILD, TOP))
     assert following.flow.below[CHILD].request.after == expected
 
@@ -290,11 +290,11 @@ def test_a_flow_without_room_ends() -> None:
 def test_jobs_of_a_flow_are_not_evicted() -> None:
     following = Following(limit=2)
     following.find((CHILD, TOP))
-    following.settle()
+    following.note_look()
     following.bridge.publish("5-0", event("completed", "2"), "analyzer")
     assert not following.has_ended()
     following.bridge.publish("5-0", event("completed"))
-    following.settle()
+    following.note_look()
     assert following.has_ended()
     following.client.frames()
     assert following.client.begin({"jobId": "9"}).subscriptions == [

@@ -87,7 +87,7 @@ class Model:
             jobs = [each for each in named if each.request.key.job_id is not None]
             found = [each for each in anywhere if queue in each.job_states]
             assert self.rooms.is_listened_to(queue) == self.listened[queue] == bool(named or found)
-            assert (queue in self.rooms.listened_queues) == self.listened[queue]
+            assert (queue in self.rooms.named_queues) == self.listened[queue]
             watched = [job_id.decode() for job_id in self.rooms.watched(queue) if job_id is not None]
             assert len(watched) == len(set(watched))
             covering = [each for each in anywhere if each.gets_events_of(queue)]

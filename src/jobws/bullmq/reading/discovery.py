@@ -63,7 +63,7 @@ class Registry(Protocol):
         ...
 
     def is_needed(self, name: str) -> bool:
-        """Whether anyone is subscribed to the queue, or to a job that had an event in the queue."""
+        """Whether anyone is subscribed to the queue with this label, or to a job that had an event in the queue."""
         ...
 
     def forget(self, name: str) -> None:

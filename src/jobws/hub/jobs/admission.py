@@ -29,8 +29,8 @@ def admit(
 ) -> None:
     """Let a subscription of `client` into its room. `begin` has returned its `beginning`.
 
-    A subscription with `children` waits until the jobs below have told what they missed; `on_flow` is called with its
-    flow, as `Flow.on_change`.
+    A subscription with `children` gets nothing until the client was sent what it missed of the jobs below. `on_flow`
+    becomes the `on_change` of its flow, and is first called here.
     """
     subscription.acked = True
     fanout.join(subscription)

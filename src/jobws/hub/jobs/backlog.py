@@ -10,14 +10,14 @@ from jobws.hub.jobs.missed import Owed, Replay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Past events, each as its replay and its index in the replay; or, if there are none, outcomes.
-Batch = tuple[list[tuple[Replay, int]], list[Owed]]
+# What `Backlog.take` returns: past events, each as its replay and its index in the replay; or else outcomes.
+Taken = tuple[list[tuple[Replay, int]], list[Owed]]
 
 
 class Backlog:
     """What one client missed and must still get, in order.
 
-    A backlog is false (`bool`) if nothing is left, and the batch that was taken last has been delivered.
+    A backlog is false (`bool`) if nothing is left, and what was taken last has been delivered.
     """
 
     __slots__ = ("_items", "_taken")
@@ -33,11 +33,11 @@ class Backlog:
         """Add items at the end."""
         self._items.extend(items)
 
-    def take(self, count: int) -> Batch:
-        """Take up to `count` events or up to `count` outcomes, never both. Both lists are empty if nothing is left.
+    def take(self, count: int) -> Taken:
+        """Return a list of up to `count` events, and one of up to `count` outcomes. At least one of the lists is empty.
 
-        The caller delivers the batch and then calls `take` again. The backlog is true until a call finds nothing, so
-        also while the last batch is being delivered.
+        Both are empty if nothing is left. The caller delivers what it gets and then calls `take` again. The backlog is
+        true until a call finds nothing, so also while the last items are being delivered.
         """
         events: list[tuple[Replay, int]] = []
         owed: list[Owed] = []

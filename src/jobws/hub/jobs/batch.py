@@ -32,9 +32,9 @@ class Batch:
     """The state of one synchronous step in which events of one queue are sent. Each client is flushed once, at its end.
 
     Args:
-        fanout: Where events pass.
+        fanout: Has the rooms, the history and the windows, and makes the payloads.
         queue: The queue's label.
-        now: The time, in seconds.
+        now: The time when a window that is opened begins, in seconds on the clock of `fanout`.
 
     Attributes:
         deliveries: How many deliveries there were so far. An event for three subscriptions is three deliveries.
@@ -70,10 +70,11 @@ class Batch:
         self.deliveries = 0
 
     def deliver(self, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Add an event to the history, note in `job_states` what it says of its job, and send it.
+        """Add an event to the history, and send it to the subscriptions that chose it.
 
-        It goes to the subscriptions that chose it. Without a job id, or with an empty one, it is an event of the queue
-        itself, such as `drained`. An event that was published before is only added to the history.
+        If it says that its job is alive or has ended, all subscriptions to the job note that (`job_states`). Without a
+        job id, or with an empty one, it is an event of the queue itself, such as `drained`. An event that was published
+        before is only added to the history.
         """
         # BullMQ writes `event` and `jobId` first. Custom events may have another order.
         job_id = fields[3] if len(fields) > 3 and fields[2] == b"jobId" else field(fields, b"jobId")
@@ -119,7 +120,18 @@ class Batch:
         anywhere: Members | None,
         named: Members | None,
     ) -> None:
-        """Have the open windows hold an update. Where there is none, send it, and open one."""
+        """Have windows hold an update of a job's progress, or send it and open windows.
+
+        There may be one window for the subscriptions to the job, and another one for those to the whole queue. Each of
+        the two groups gets the update immediately if it has no open window; then one is opened.
+
+        Args:
+            job_id: The job's id in UTF-8.
+            stream_id: The stream id of the update.
+            fields: The fields of its entry, as a flat list.
+            anywhere: The subscriptions that name the job id but no queue; None if there are none.
+            named: The subscriptions that name the job and this queue; None if there are none.
+        """
         queue, windows = self._queue, self._windows
         recipients: list[Subscription] = []
         by_queue = windows.of_jobs.get(job_id)
@@ -198,7 +210,8 @@ class Batch:
     def _send(self, recipients: list[Subscription], stream_id: bytes, kind: Kind, tail: bytes) -> None:
         """Send the event to each recipient, or hold it for the recipient. End the subscriptions that it is to end.
 
-        Recipients with the same `sub` share a frame. All frames share a large tail.
+        `tail` is the end of the frame; see `Fanout.tail`. Recipients with the same `sub` share a frame. If the tail is
+        large, all frames share it.
         """
         queue, ends = self._queue, kind.is_outcome
         without_position = not ends and queue in self._fanout.without_position
@@ -232,7 +245,10 @@ class Batch:
     # ---- progress that is held ----
 
     def _send_earlier(self, job_id: bytes | None, to_queue: list[Subscription], to_job: list[Subscription]) -> None:
-        """Send to the recipients of an event what is held for them, since it happened before this event."""
+        """Send to the recipients of an event the progress that the windows of its job and of its queue hold for them.
+
+        That happened before the event. `job_id` is None for an event of the queue itself.
+        """
         of_queue = self._windows.of_queues.get(self._queue)
         if of_queue is not None and to_queue:
             self.send_held(of_queue, to_queue)

@@ -37,7 +37,8 @@ AMBIGUOUS_MILLISECONDS: Final = 60_000
 def begin(subscription: Subscription, query: Query, fanout: Fanout, now_milliseconds: float) -> Beginning:
     """Return what a subscription begins with, and set its `job_states`, `delivered` and `ahead`.
 
-    If the look-up failed for its job, only `result.error` is set, and the caller ends the subscription.
+    If the look-up failed for its job, the `result` that is returned has only `error`, and the caller ends the
+    subscription.
 
     Args:
         subscription: The subscription, which is not answered yet.
@@ -111,8 +112,9 @@ def _begin_unknown(subscription: Subscription, queue: str) -> Beginning:
 def _begin_queues(subscription: Subscription, query: Query, fanout: Fanout) -> Beginning:
     """Return what a subscription to whole queues begins with: all past events after the client's positions.
 
-    If it is to every queue, and `after` does not name a queue, the queue was found after the client had left. So it
-    begins with the first event of this queue.
+    In a queue without a position it gets only new events, with one exception. If it is to every queue, and the client
+    returned with `after`, a queue that `after` does not name was found after the client had left. The subscription gets
+    all events of this queue.
     """
     room, wanted = subscription.request.key, subscription.after
     if room.queue is not None:
@@ -145,6 +147,8 @@ def _begin_queues(subscription: Subscription, query: Query, fanout: Fanout) -> B
 
 class _QueueBeginning:
     """What a subscription to a job begins with in one queue. `decide` sets the attributes.
+
+    `snapshot` is None if the queue did not have the job at the look-up, or was not asked; see `Query.found`.
 
     Attributes:
         stream_ids, kinds: The stream ids and the kinds of the past events to send, oldest first.

@@ -270,7 +270,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return self.session.sight.reads_children(queue, job_id)
 
     def examine(self, sight: Sight) -> None:
-        """Look at `sight` for everything that the subscriptions need; see `Client.examine`."""
+        """Ask `sight` for every right that the subscriptions need; see `Client.examine`."""
         for subscription in self._subscriptions:
             may_subscribe(sight, subscription.request)
 

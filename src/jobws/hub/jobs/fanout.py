@@ -102,7 +102,7 @@ class Fanout(PublishedStreams):
         self.counts["poison"] += 1
 
     def release(self, subscription: Subscription) -> None:
-        """Send the events that a subscription holds back, and hold none from now on. Do nothing if it has ended."""
+        """Send what is held for a subscription now, and hold nothing from now on. Do nothing if it has ended."""
         held_back, subscription.held = subscription.held or [], None
         outbox = subscription.client.outbox
         for index, held in enumerate(held_back):
@@ -118,9 +118,9 @@ class Fanout(PublishedStreams):
             self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
 
     def go_live(self, subscription: Subscription) -> None:
-        """Send the events that a subscription holds back, and send it later ones when they happen.
+        """Note that a subscription has got what it missed, and `release` it as soon as nothing else must come first.
 
-        If the subscription asked for log lines, this happens after the present lines were sent.
+        If it asked for log lines, the present lines come first. At the top of a flow, an outcome waits for a look.
         """
         if subscription.flow is not None and not (subscription.ended or subscription.flow.go_live(subscription)):
             return
@@ -136,9 +136,8 @@ class Fanout(PublishedStreams):
         """Send an event to one subscription. If its `until_end` is set, an outcome ends the subscription.
 
         `tail` is the end of the frame, which the method `tail` returns. `at` is the position of the event. The frame
-        has no position if `at` is None, and in a flow. Events other than outcomes have no position either while an
-        outcome in this queue is owed or may be missing; no outcome is owed to a whole queue. The caller flushes the
-        outbox.
+        has no position if `at` is None, and in a flow. While an outcome in this queue is owed or may be missing, only
+        an outcome keeps its position; no outcome is owed to a whole queue. The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         key = subscription.request.key
@@ -241,7 +240,10 @@ class Fanout(PublishedStreams):
                 window.pass_over((subscription,))
 
     def send_gap(self, queue: str, reason: str, floor: str) -> Iterator[None]:
-        """Send the progress that is held, and then a `gap`; see `PublishedStreams.send_gap`."""
+        """Send the progress that is held, and then a `gap`; see `PublishedStreams.send_gap`.
+
+        This is a generator of short steps, which the caller must exhaust.
+        """
         for window in self.progress.of_queue(queue):
             batch = Batch(self, queue, 0.0)
             batch.end_window(window)

@@ -1,9 +1,9 @@
 """A flow that a client follows: one job, and subscriptions to all jobs below it, which the bridge makes.
 
 The lists of a job's children are in Redis, and no event tells of a child. So the caller looks at these lists again and
-again (`Flow.is_due`), has the new children subscribed to, and then calls `settle`. Positions in a flow count only up to
-such a look: before it, there may be events of a child that is not known yet. So frames of a flow have no positions, and
-`pong` frames bring them.
+again (`Flow.is_due`), has the new children subscribed to, and then calls `note_look`. An event may have happened before
+events that were sent, although its job is found only by the next look. So frames of a flow have no positions. After a
+look that found all jobs up to a position, the client gets that position in a `pong`, without asking.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ class Flow:
 
     Args:
         top: The subscription that the client asked for.
-        begin: Sends what `top` missed. Called once, when the jobs below have told what they missed.
-        fanout: Where events pass.
-        on_change: Called when something may have changed for which `is_due`, `is_caught_up` or `top.ended` must be
-            looked at. It must not wait.
+        begin: Sends what `top` missed. Called once, after the client was sent what it missed of the jobs below.
+        fanout: Sends what was held of `top` until a look.
+        on_change: Called when `is_due`, `is_caught_up` or `top.ended` may have changed. It must not wait.
 
     Attributes:
         top: The subscription that the client asked for.
         below: The subscriptions to the jobs below, by their rooms.
         is_due: Whether the lists of children must be looked at now. The caller sets it to False before it looks.
-        is_settled: Whether `settle` was called.
+        was_looked_at: Whether a look has ended: whether `note_look` was called.
         reached: By queue, the position up to which every job below was known at the last look.
     """
 
@@ -48,12 +47,12 @@ class Flow:
         "_is_live",
         "_keeps",
         "_on_change",
-        "_told",
+        "_unsent",
         "below",
         "is_due",
-        "is_settled",
         "reached",
         "top",
+        "was_looked_at",
     )
 
     def __init__(
@@ -62,7 +61,7 @@ class Flow:
         self.top = top
         self.below: dict[Room, Subscription] = {}
         self.is_due = True
-        self.is_settled = False
+        self.was_looked_at = False
         self.reached: Cursor = {}
         self._begin = begin
         self._fanout = fanout
@@ -71,7 +70,7 @@ class Flow:
         self._is_live = False
         self._keeps = False
         # By queue, the id of the last event that was sent and that no `pong` has covered yet.
-        self._told: Cursor = {}
+        self._unsent: Cursor = {}
 
     def change(self) -> None:
         """Note that something has changed; see `on_change`."""
@@ -107,20 +106,20 @@ class Flow:
         return not self._keeps
 
     def note_sent(self, queue: str, at: bytes | None) -> None:
-        """Note that an event with the position `at` is sent, so that a `pong` with the position is to follow."""
+        """Note that an event with the position `at` is sent without it. A later `pong` must bring the position."""
         if at is not None:
-            self._told[queue] = at.partition(b"~")[0].decode()
+            self._unsent[queue] = at.partition(b"~")[0].decode()
 
     @property
-    def has_untold_positions(self) -> bool:
+    def has_unsent_positions(self) -> bool:
         """Whether something was sent whose position the client does not have yet."""
-        return bool(self._told)
+        return bool(self._unsent)
 
-    def tell(self, after: Mapping[str, str]) -> bool:
-        """Return whether `after`, the positions for a `pong`, cover something that was sent. It then counts as told."""
-        covered = [queue for queue, at in self._told.items() if position(after.get(queue, START)) >= position(at)]
+    def note_positions(self, after: Mapping[str, str]) -> bool:
+        """Return whether `after`, the positions for a `pong`, reach an unsent one. These then count as sent."""
+        covered = [queue for queue, at in self._unsent.items() if position(after.get(queue, START)) >= position(at)]
         for queue in covered:
-            del self._told[queue]
+            del self._unsent[queue]
         return bool(covered)
 
     # ---- the jobs below ----
@@ -142,42 +141,44 @@ class Flow:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether every job below has told what it missed."""
+        """Whether the client was sent what it missed of every job below that is known."""
         return all(each.acked and each.held is None and not each.owed for each in self.below.values())
 
     @property
     def has_ended(self) -> bool:
-        """Whether every job of the flow has had its outcome."""
+        """Whether every job of the flow that is known has ended. The outcome may not be sent yet."""
         return all(each.has_ended for each in (self.top, *self.below.values()))
 
     def requests(self, found: Iterable[tuple[Room, Room]]) -> list[SubscriptionRequest]:
-        """Return the requests for jobs that are new below: pairs of the job and the job above it.
+        """Return a request for each of the jobs that were found below: pairs of the job and the job above it.
 
-        What they missed comes as for the job at the top. If the client returned, that is also all of a queue in which
-        it has no position; and if it was there when the job came, all of the job.
+        Until the first look has ended, a request begins as that of the job at the top. If the client returned with
+        positions, but has none in the job's queue, it gets all events of the job. After the first look, it gets all
+        events of the job in any case.
         """
         request, top = self.top.request, self.top.request.key
         requests = []
         for room, parent in found:
             queue = room.queue or ""
             key, after, sent = SubscriptionKey(room.queue, room.job_id, top.sub), request.after, None
-            if after is not None and not self.is_settled:
+            if after is not None and not self.was_looked_at:
                 sent = {queue: request.sent[queue]} if request.sent and queue in request.sent else None
                 after = {queue: after.get(queue, START)}
-            elif self.is_settled:
+            elif self.was_looked_at:
                 after = {queue: START}
             child_of = ChildOf(parent, Room(top.queue, top.job_id))
             requests.append(SubscriptionRequest(key, request.events, False, after, sent, child_of=child_of))
         return requests
 
-    def settle(self, reached: Cursor) -> None:
-        """Note that a look has ended, and that every job below has told what it missed.
+    def note_look(self, reached: Cursor) -> None:
+        """Note that a look has ended. The caller has waited until `is_caught_up`.
 
-        `reached` is how far each queue's stream was published, without a hole, when the look began.
+        The first time, `top` gets what it missed; later, an outcome of `top` that was held. `reached` is how far each
+        queue's stream was published, without a hole, when the look began.
         """
         self.reached = reached
-        if not self.is_settled:
-            self.is_settled = True
+        if not self.was_looked_at:
+            self.was_looked_at = True
             self._begin()
         elif self._keeps and self._is_live:
             self._keeps = False

@@ -29,7 +29,8 @@ class FollowingClient(JobClient):
     def follow(self, flow: Flow, found: Iterable[tuple[Room, Room]]) -> PendingSubscription:
         """Subscribe to jobs below in a flow: pairs of the job and the job above it. Return what is to be looked up.
 
-        If there is no room for one of them, the whole flow ends. What the client may not read, is left out.
+        Jobs that the client may not read are left out. If one of the others exceeds the limit of the connection, the
+        whole flow ends. What is returned may have no subscriptions that are `present`.
         """
         pending = PendingSubscription(Subscribe("subscribe-job", (), many=True, ref=None), self._queues)
         pending.flow = flow
@@ -55,12 +56,12 @@ class FollowingClient(JobClient):
             self.end(flow.top)
             self.outbox.flush()
 
-    def settle(self, flow: Flow, reached: Cursor) -> None:
-        """Note that a look at a flow has ended (see `Flow.settle`), and tell the client how far it has come."""
-        flow.settle(reached)
-        if flow.has_untold_positions:
+    def note_look(self, flow: Flow, reached: Cursor) -> None:
+        """Note that a look at a flow has ended (see `Flow.note_look`), and send the positions that are known now."""
+        flow.note_look(reached)
+        if flow.has_unsent_positions:
             self._fanout.send_held_progress(self._subscriptions)
         after = positions(self._subscriptions, self._fanout)
-        if flow.tell(after):
+        if flow.note_positions(after):
             self._answer(Pong(PongData(after)))
         self.outbox.flush()

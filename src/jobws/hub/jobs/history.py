@@ -59,7 +59,10 @@ class History:
         self.changes += len(known) < count
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Replace a queue's history; see `QueueHistory.fill`. This is a generator, which the caller must exhaust."""
+        """Replace a queue's history by `newest_first`: all events that its stream holds after the id `floor`.
+
+        This is a generator, which the caller must exhaust.
+        """
         self.restart(queue)
         yield from self.of(queue).fill(newest_first, floor)
         self.changes += 1
@@ -70,7 +73,7 @@ class History:
         self.changes += 1
 
     def restart(self, queue: str) -> QueueHistory:
-        """Begin a queue's history again, without events, and return the previous one. `reach_to` fills the new one."""
+        """Give a queue a new history, which is empty and not filled, and return the previous one."""
         known = self.of(queue)
         self._put(queue, QueueHistory(known.capacity))
         self.changes += 1
@@ -91,7 +94,7 @@ class History:
         self.changes += 1
 
     def filled(self, queue: str) -> bool:
-        """Return whether the queue's history is filled; see `QueueHistory`."""
+        """Return whether it is known after which id the queue's history has every event; see `QueueHistory`."""
         known = self._queues.get(queue)
         return known is not None and known.floor is not None
 

@@ -80,10 +80,10 @@ class PendingSubscription:
     @property
     def queues(self) -> set[str | None]:
         """The queues that the `present` subscriptions name; `None` stands for one that names no queue."""
-        return {room.queue for room in self.rooms}
+        return {room.queue for room in self.keys}
 
     @property
-    def rooms(self) -> list[SubscriptionKey]:
+    def keys(self) -> list[SubscriptionKey]:
         """The keys of the `present` subscriptions, one for each. A key is a room, with the subscription's `sub`."""
         return [subscription.request.key for subscription in self.present]
 

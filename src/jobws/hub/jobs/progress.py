@@ -44,7 +44,7 @@ class Window:
         self._had: dict[Subscription, int] = {}
 
     def hold(self, job_id: bytes, stream_id: bytes, fields: Sequence[bytes]) -> None:
-        """Hold an update in place of the one that is held of the same job. Its id must be higher than all before."""
+        """Hold an update in place of the one that is held of the same job. Call this in the order of the stream ids."""
         self._count += 1
         self._held.pop(job_id, None)
         self._held[job_id] = (self._count, stream_id, fields)
@@ -101,7 +101,7 @@ class Windows:
         return bool(self._in_order)
 
     def open(self, queue: str, job_id: bytes | None, now: float) -> None:
-        """Open a window, because an update is being sent. There must be no such window."""
+        """Open a window of a job, or (None) of the queue, which must have none. If `seconds` is 0, nothing happens."""
         if not self._seconds:
             return
         window = Window(queue, job_id, now + self._seconds)

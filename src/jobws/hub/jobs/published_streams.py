@@ -76,9 +76,10 @@ class PublishedStreams(ABC):
         """Send the held events of a subscription, and hold none from now on."""
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
-        """Add to the history the events that a stream held before jobws began to read it. No client gets them.
+        """Replace a queue's history by the events that its stream held before jobws began to read it.
 
-        This is a generator of short steps, which the caller must exhaust.
+        No client gets these events. `newest_first` has every event after the id `floor`. This is a generator of short
+        steps, which the caller must exhaust.
         """
         return self.history.fill(queue, newest_first, floor)
 
@@ -153,7 +154,7 @@ class PublishedStreams(ABC):
         """
         limit = position(floor)
         concerned = self.rooms.clients_of(queue)
-        for subscription in [*self.rooms.seen(queue), *self.rooms.whole_queue(queue)]:
+        for subscription in [*self.rooms.of_jobs_in(queue), *self.rooms.whole_queue(queue)]:
             state = subscription.job_states.get(queue)
             if isinstance(state, JobEnded) and (reason != "trimmed" or position(state.up_to) <= limit):
                 subscription.job_states[queue] = DOUBTED

@@ -115,13 +115,13 @@ class QueueHistory:
         return self._is_filled and position(self._floor) <= position(stream_id)
 
     def resize(self, capacity: int) -> None:
-        """Change the capacity. Forget at most `FORGOTTEN_TOGETHER` events beyond it; later calls forget the rest."""
+        """Change the capacity. Forget at most `FORGOTTEN_TOGETHER` events beyond it; further calls forget more."""
         self.capacity = capacity
         for _ in range(min(len(self._order) - capacity, FORGOTTEN_TOGETHER)):
             self._forget_oldest()
 
     def forget_before(self, stream_id: str) -> None:
-        """Forget events before `stream_id`, which Redis has trimmed; at most `FORGOTTEN_TOGETHER` of them."""
+        """Forget at most `FORGOTTEN_TOGETHER` events before the id `stream_id`; further calls forget more."""
         limit = position(stream_id)
         for _ in range(min(len(self._order), FORGOTTEN_TOGETHER)):
             if position(self._ids[0]) >= limit:
@@ -141,9 +141,9 @@ class QueueHistory:
 
     @property
     def reach(self) -> str | None:
-        """The highest id that a past event which is not here can have.
+        """An id that is not exceeded by that of any past event which is not here. None if no such id is known.
 
-        This is `floor` or, if that is `0-0` or None, the id of the oldest event; None if there is no event then.
+        This is `floor` or, if that is `0-0` or None, the id of the oldest event that is here.
         """
         if self._is_filled and self._floor != START.encode():
             return self._floor.decode()

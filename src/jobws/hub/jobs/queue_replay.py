@@ -35,7 +35,7 @@ class QueueReplay(Replay):
         misses: Whether events may be missing since the last one that was delivered, and no gap was sent for this yet.
     """
 
-    __slots__ = ("_after", "_told", "_unopened", "history", "misses")
+    __slots__ = ("_after", "_sent_gap", "_unopened", "history", "misses")
 
     def __init__(
         self, subscription: Subscription, queue: str, history: QueueHistory, last: Recorded, after: str
@@ -45,7 +45,7 @@ class QueueReplay(Replay):
         self.misses = False
         self._after = after
         self._unopened: Recorded | None = last
-        self._told = False
+        self._sent_gap = False
 
     def open(self) -> None:
         """Find the events that the subscription has chosen. The last event of all is always among them."""
@@ -79,12 +79,12 @@ class QueueReplay(Replay):
         is_chosen = subscription.request.chooses(kind.name.text)
         if is_chosen and not is_there:
             self.misses = True
-        if self.misses and not self._told:
+        if self.misses and not self._sent_gap:
             sub = named(subscription.request.key.sub)
             subscription.client.outbox.append(encode(Gap(sub=sub, data=GapData(queue, "trimmed", None))))
-            self._told = True
+            self._sent_gap = True
         if is_chosen and entry is not None and is_there:
-            self.misses = self._told = False
+            self.misses = self._sent_gap = False
             if subscription.gets(queue, field(entry[1], b"jobId")):
                 at = self.stream_ids[index]
                 tail = fanout.tail_for(subscription, queue, at, entry[1])

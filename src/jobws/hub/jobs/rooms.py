@@ -105,7 +105,7 @@ class Rooms:
         return bool(self._seeking)
 
     @property
-    def listened_queues(self) -> Collection[str]:
+    def named_queues(self) -> Collection[str]:
         """The queues for which `is_named` is true."""
         return {**self._named, **self._queues, **self._found}.keys()
 
@@ -142,7 +142,7 @@ class Rooms:
         limited = {each.client for each in self._limited if each.gets_events_of(queue)}
         return {*self._counts.get(queue, ()), *self._counts.get(None, ()), *limited}
 
-    def seen(self, queue: str) -> Iterator[Subscription]:
+    def of_jobs_in(self, queue: str) -> Iterator[Subscription]:
         """Yield the subscriptions to a job that name this queue, or name no queue while the job is known to be in it.
 
         No room may change meanwhile.

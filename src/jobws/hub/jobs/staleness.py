@@ -49,7 +49,7 @@ class Staleness:
         return self._all
 
     def of(self, queue: str) -> bool:
-        """Whether events of the queue were forgotten, or were lost in a hole, or may have been before it was found."""
+        """Whether events since the look-up were forgotten or lost in a hole, or came before the queue was found."""
         self._renew()
         is_stale = self._is_stale.get(queue)
         if is_stale is None:

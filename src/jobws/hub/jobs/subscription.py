@@ -149,8 +149,8 @@ class Subscription:
     def gets_events_of(self, queue: str) -> bool:
         """Whether the subscription gets events of this queue.
 
-        It does if it names the queue, or if it names no queue and the client may read its job in this one. To get the
-        numbers of every queue, the client need not read jobs.
+        It does if it names the queue, or if it names no queue and the client may read its job in this one. If it is to
+        the numbers of every queue alone, it does if the client may read the counts of this one.
         """
         key = self.request.key
         if key.queue is not None:

@@ -176,7 +176,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         for _ in range(len(batch)):
             client, pending = batch.pop(0)
             queues = query.being_reread(pending.present)
-            if queues or query.is_outdated(pending.rooms):
+            if queues or query.is_outdated(pending.keys):
                 awaited.update(queues)
                 batch.append((client, pending))
             else:

@@ -122,7 +122,7 @@ class Flows:
         """Return how long to wait until the next look, if nothing changes. Who has many flows slows only these."""
         flows = (self._payers[client_of(flow).payer] or 1) * len(self._payers)
         seconds = max(self.seconds, len(flow.below) * SECONDS_PER_JOB, flows * SECONDS_PER_FLOW)
-        return seconds * ENDED_FACTOR if flow.has_ended and not flow.has_untold_positions else seconds
+        return seconds * ENDED_FACTOR if flow.has_ended and not flow.has_unsent_positions else seconds
 
 
 def client_of(flow: Flow) -> FollowingClient:
@@ -167,9 +167,9 @@ class _Follower:
                 await anyio.sleep_until(began_at + LEAST_SECONDS)
 
     async def _look(self) -> None:
-        """Look at the lists of all jobs of the flow, and wait until new ones have told what they missed.
+        """Look at the lists of all jobs of the flow, and wait until the client was sent what it missed of new jobs.
 
-        Then what happened before the look has been published, in all queues of the flow.
+        Also wait until all that happened before the look was published, in all queues of the flow.
         """
         flow, fanout, by_label = self._flow, self._flows.fanout, self._flows.queues.by_label
         flow.is_due = False
@@ -180,7 +180,7 @@ class _Follower:
         top = Room(flow.top.request.key.queue, flow.top.request.key.job_id)
         seen = {top, *flow.below}
         await self._descend([top, *flow.below], seen, labels)
-        if not flow.is_settled and flow.top.request.after is not None:
+        if not flow.was_looked_at and flow.top.request.after is not None:
             orphans = await self._orphans(flow.top.request.after)
             level = [top]
             while level:
@@ -198,7 +198,7 @@ class _Follower:
         if entered - flow.below.keys() and not flow.top.ended:
             raise RedisUnavailableError("some jobs of the flow could not be looked up")
         if not (flow.is_due or flow.top.ended):
-            self._client.settle(flow, reached)
+            self._client.note_look(flow, reached)
 
     async def _descend(self, level: Sequence[Room], seen: set[Room], labels: Mapping[bytes, str]) -> None:
         """Subscribe to the jobs below those of `level` that are not `seen` yet, and to all jobs below these."""
@@ -220,7 +220,7 @@ class _Follower:
     async def _children(self, rooms: Sequence[Room]) -> list[tuple[Room, list[bytes]]]:
         """Return the keys of the children of some jobs, without jobs whose lists cannot have changed.
 
-        A flow with too many jobs is ended.
+        If the flow has too many jobs, it is ended, and the list is empty.
         """
         store, flow = self._flows.store, self._flow
         ended = {room for room in rooms if room in flow.below and flow.below[room].has_ended}
@@ -247,9 +247,9 @@ class _Follower:
         return None if queue is None else queue.key(room.job_id or "")
 
     async def _enter(self, seen: set[Room], found: Iterable[tuple[Room, Room]]) -> list[Room]:
-        """Subscribe to those of the jobs that are new and that the client may read. Return these.
+        """Subscribe to those jobs that are not in `seen` and that the client may read. Return these.
 
-        `found` has pairs of a job and the job above it.
+        `found` has pairs of a job and the job above it. All of these jobs are added to `seen`.
         """
         new = {room: parent for room, parent in found if room not in seen}
         seen.update(new)

@@ -231,11 +231,11 @@ class Queues:
         return names
 
     def is_needed(self, name: str) -> bool:
-        """Whether the queue must be kept because a subscription names it, or waits for a job that was found in it."""
+        """Whether the queue with this label must be kept: a subscription names it, or waits for a job found in it."""
         return self._fanout.rooms.is_named(name)
 
     def forget(self, name: str) -> None:
-        """Forget a queue that is gone, and stop reading its stream."""
+        """Forget the queue with this label, which is gone, and stop reading its stream."""
         stream = self._streams.pop(name)
         del self.by_label[name]
         self._reader_of.pop(stream).remove(stream)

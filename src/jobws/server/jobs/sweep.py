@@ -85,7 +85,7 @@ class Sweeper:
             for queue in holed:
                 await self._sweep_hole(queue)
             if anyio.current_time() >= everything_at:
-                for queue in (rooms.listened_queues & labels) - holed:
+                for queue in (rooms.named_queues & labels) - holed:
                     await self._sweep(queue, rooms.awaiting_outcome(queue))
                 everything_at = anyio.current_time() + self._seconds
 
