@@ -9,6 +9,7 @@
 // trimmed meanwhile, so that some are missing, there is an event `gap`. A custom event that is called `ping`, for instance,
 // comes as `custom:ping` (protocol.md, E3).
 import { EventEmitter } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { io } from 'jobws';
 
 export class QueueEvents extends EventEmitter {
@@ -47,6 +48,7 @@ export class QueueEvents extends EventEmitter {
   async #subscribe() {
     const asked = { queue: this.#queue, events: ['*'], after: this.#position };
     const { error, after } = await this.#jobs.emitWithAck('subscribe-queue', asked);
+    if (error?.code === 'unavailable') return pause(1000).then(() => this.#subscribe()); // Redis does not answer now
     if (error) throw Object.assign(new Error(error.message), { code: error.code });
     this.#position ??= after[this.#queue];
   }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { QueueEvents as Original, Queue, QueueEventsProducer, Worker } from 'bullmq';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { QueueEvents as StandIn } from './queue-events.js';
 
 const [which, port, password, url] = process.argv.slice(2);
@@ -254,4 +254,22 @@ test('no event is missed or comes twice when the connection is lost', { skip }, 
   await producer.publishEvent({ eventName: 'last' });
   await last;
   assert.deepEqual(heard, ['0', '1', '2']);
+});
+
+test('a subscription that Redis does not answer is sent again', { skip }, async () => {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => 'jobws.v1' });
+  await once(server, 'listening');
+  const answers = [
+    { event: 'error', data: { code: 'unavailable', message: 'Redis does not answer' } },
+    { event: 'ack', data: { request: 'subscribe-queue', after: { http: '1-0' } } },
+  ];
+  server.on('connection', (socket) => {
+    socket.send(JSON.stringify({ event: 'hello', data: { limits: {} } }));
+    socket.on('message', (text) => socket.send(JSON.stringify({ ...answers.shift(), ref: JSON.parse(text).ref })));
+  });
+  const events = new StandIn('http', { url: `http://127.0.0.1:${server.address().port}`, WebSocket });
+  await events.waitUntilReady();
+  assert.deepEqual(answers, []);
+  await events.close();
+  server.close();
 });
