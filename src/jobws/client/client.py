@@ -199,7 +199,7 @@ class Client:
             action: `retry`, `promote` or `remove` for a job; `retry-failed`, `pause` or `resume` for a queue.
             queue: The label of the queue.
             job_id: The id of the job; None for an action on the queue.
-            children: Whether `remove` also removes the jobs below the job in its flow. Others fail (`bad-data`).
+            children: Whether `remove` also removes the jobs below it in its flow. Other actions fail (`bad-data`).
 
         Returns:
             `queue`; `job_id`, UNSET after an action on the queue; and `failed`, how many failed jobs are retried, UNSET

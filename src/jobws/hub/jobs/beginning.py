@@ -74,7 +74,7 @@ def begin(subscription: Subscription, query: Query, fanout: Fanout, now_millisec
     if room.queue is not None:
         after.setdefault(room.queue, now_in(room.queue, fanout))
     if subscription.request.children:
-        # What the jobs below have told may be before any position that the client has not got yet.
+        # Events that the client missed of the jobs below may be before any position that the client has not got yet.
         after = dict(subscription.request.after or {str(room.queue): START})
     stale = query.stale(subscription)
     for queue in stale:

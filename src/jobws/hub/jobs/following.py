@@ -57,7 +57,7 @@ class FollowingClient(JobClient):
             self.outbox.flush()
 
     def note_look(self, flow: Flow, reached: Cursor) -> None:
-        """Note that a look at a flow has ended (see `Flow.note_look`), and send the positions that are known now."""
+        """Note that a look has ended (see `Flow.note_look`). Send the client the positions that it lacks."""
         flow.note_look(reached)
         if flow.has_unsent_positions:
             self._fanout.send_held_progress(self._subscriptions)

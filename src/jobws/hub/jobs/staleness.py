@@ -49,7 +49,10 @@ class Staleness:
         return self._all
 
     def of(self, queue: str) -> bool:
-        """Whether events since the look-up were forgotten or lost in a hole, or came before the queue was found."""
+        """Whether the history may lack events of the queue from after the look-up.
+
+        They were forgotten, or lost in a hole, or came before the bridge found the queue.
+        """
         self._renew()
         is_stale = self._is_stale.get(queue)
         if is_stale is None:
