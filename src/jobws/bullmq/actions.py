@@ -86,7 +86,7 @@ class Actions:
         """Return the keys of all jobs below a job in its flow, also of those that have ended. Empty for an unknown job.
 
         Raises:
-            RequestError: `too-many`: there are more than `family.MAX_JOBS` of them.
+            RequestError: `too-many`: there are more than `family.MAX_REMOVED` of them.
         """
 
         async def read(bullmq_queue: Any) -> frozenset[bytes]:

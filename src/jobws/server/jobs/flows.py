@@ -15,7 +15,7 @@ import anyio
 
 from jobws.access.asked_sight import AskedSight
 from jobws.bullmq.children import CountChildren, ListChildren, ListParents, ReadEnds, room_of
-from jobws.bullmq.family import MAX_JOBS, labels_by_front
+from jobws.bullmq.family import labels_by_front
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.hub.jobs.following import TOO_LARGE
 from jobws.hub.jobs.pending import UNAVAILABLE
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Each = TypeVar("Each")
 
 JOBS_AT_ONCE: Final = 200
+MAX_JOBS: Final = 10_000  # in one flow
 # How soon a look may follow the one before.
 LEAST_SECONDS: Final = 0.02
 # How long the pause between two looks is for each job of the flow, and for each flow of the bridge if each client has
