@@ -93,7 +93,7 @@ def resume(queue: str, *, url: Url = DEFAULT_URL, credentials: Credentials = Non
 
 
 def _act_on(action: ActionName, job: str, url: str, credentials: TokenFlags | None, *, children: bool = False) -> int:
-    """Act on the job that is named as QUEUE/ID, and return the exit code."""
+    """Act on the job QUEUE/ID, and return the exit code. `children`: remove all jobs below it in its flow, too."""
     queue, _, job_id = job.partition("/")
     if not (queue and job_id):
         raise ConfigurationError(f"{job} is no job; expected QUEUE/ID, for instance http/42")

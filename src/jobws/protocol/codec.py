@@ -135,7 +135,7 @@ def job_frame(
         tail: The end of the frame, made by `tail_of`.
         position: The `id`, for instance `b"1795435729358-0"`. None means that the frame has no `id`.
         sub: The name of the subscription; None if it has none.
-        parent: For a job below in a flow, what `parent_of` returns.
+        parent: What `parent_of` returns, if the frame is about a job below that which the client asked for.
         replayed: Whether the event is of the past and was read from Redis.
     """
     head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)

@@ -249,7 +249,7 @@ class PongData(Struct, frozen=True):
 
 
 class Pong(Struct, tag_field="event", tag="pong", frozen=True, omit_defaults=True):
-    """The answer to `ping`. A client that follows a flow also gets it unasked, with the positions of what was sent."""
+    """The answer to `ping`, with positions. A client that follows a flow of jobs gets it without asking, too."""
 
     data: PongData
     ref: Ref | UnsetType = UNSET

@@ -77,7 +77,7 @@ class Backfill:
 async def read_back(
     connection: Connection, streams: Sequence[ReadState], cursors: Sequence[str], limits: Sequence[int]
 ) -> list[Backfill]:
-    """Read the newest entries of some streams: of each one up to its cursor, and at most as many as its limit.
+    """Read, of each stream, the last entries that are not newer than its cursor, at most as many as its limit.
 
     Cancelling closes the connection.
 

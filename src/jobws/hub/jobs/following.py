@@ -57,7 +57,10 @@ class FollowingClient(JobClient):
             self.outbox.flush()
 
     def note_look(self, flow: Flow, reached: Cursor) -> None:
-        """Note that a look has ended (see `Flow.note_look`). Send the client the positions that it lacks."""
+        """Note that a look at the jobs below has ended, and send the client the positions that it has not got yet.
+
+        `reached` is explained at `Flow.note_look`.
+        """
         flow.note_look(reached)
         if flow.has_unsent_positions:
             self._fanout.send_held_progress(self._subscriptions)

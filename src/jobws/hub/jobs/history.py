@@ -52,7 +52,7 @@ class History:
         return capacity
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Forget events of the queue before the entry `stream_id`, which Redis has trimmed."""
+        """Forget the queue's events with ids below `stream_id`, because Redis has trimmed them."""
         known = self.of(queue)
         count = len(known)
         known.forget_before(stream_id)

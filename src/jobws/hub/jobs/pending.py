@@ -62,7 +62,7 @@ class PendingSubscription:
         return len(self.subscriptions) + REPLAY_SIZE * replays + (SEARCH_SIZE if unknown else 0)
 
     def limit(self, sight: Sight) -> None:
-        """Replace by FORBIDDEN each subscription, ended or not, that the client's new rights `sight` do not allow."""
+        """Replace by FORBIDDEN each subscription of this request that the client's new rights `sight` do not allow."""
         self.subscriptions = [
             each if isinstance(each, ItemError) or may_subscribe(sight, each.request) else FORBIDDEN
             for each in self.subscriptions

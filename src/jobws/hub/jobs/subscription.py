@@ -242,7 +242,7 @@ class Subscription:
         self.note_delivered(queue, finished)
 
     def note_delivered(self, queue: str, finished: str) -> None:
-        """Note that the outcome with this `finished_text` was sent, or need not be sent."""
+        """Note that the outcome of the time `finished` (see `finished_text`) was sent, or need not be sent."""
         self.delivered = {**(self.delivered or {}), queue: finished}
 
     def limit(self, sight: Sight | None, job_logs: JobLogs) -> None:

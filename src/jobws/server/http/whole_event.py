@@ -69,8 +69,8 @@ async def _entry(service: Service, queue: Queue, job_id: str, stream_id: str) ->
 async def _outcome(service: Service, queue: Queue, job_id: str, finished: str | None) -> Sequence[bytes] | None:
     """Return the fields of an event with the outcome that the job's hash shows, or None if it shows none.
 
-    `finished` is what the position has after its `~`. It names the outcome, and an outcome with another one does not
-    count. None means that any outcome counts.
+    `finished` is what the position has after its `~`: the time at which the job ended. If the job has ended at another
+    time, because it was retried, the result is None. If `finished` is None, any time will do.
     """
     job = (queue.label, job_id)
     found = (await service.look_up([job], results=True)).get(job)
