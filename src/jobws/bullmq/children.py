@@ -37,7 +37,7 @@ class Counts(NamedTuple):
 
 
 class CountChildren(Struct, frozen=True):
-    """A query for how many children some jobs have, given by their keys: for each job, one number for each of `LISTS`."""
+    """A query for how many children some jobs have, given by their keys: for each job, a number for each of `LISTS`."""
 
     keys: tuple[bytes, ...]
 
