@@ -115,7 +115,7 @@ def tail_of(data: bytes) -> bytes:
 
 
 def parent_of(queue: str, job_id: str) -> bytes:
-    """Return the part of a frame that says which job is above the frame's job in a flow, for `job_frame`."""
+    """Return the part of a frame that names this job as the one above the frame's job in a flow, for `job_frame`."""
     return b',"parent":{"queue":%b,"jobId":%b}' % (json_text(queue), json_text(job_id))
 
 

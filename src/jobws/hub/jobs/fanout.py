@@ -229,7 +229,7 @@ class Fanout(PublishedStreams):
     def limit(self, subscription: Subscription, sight: Sight | None) -> None:
         """Replace the `sight` of a subscription; see `Subscription.limit`.
 
-        It gets the progress that is held for it if the rights before and the new ones allow that.
+        It immediately gets the latest progress that waits for the end of a window, if both rights allow that.
         """
         before = self.progress.of(subscription)
         subscription.limit(sight, self.job_logs)

@@ -73,7 +73,7 @@ class History:
         self.changes += 1
 
     def restart(self, queue: str) -> QueueHistory:
-        """Give a queue a new history, which is empty and not filled, and return the previous one."""
+        """Give a queue a new history without events, which knows that it may miss some, and return the previous one."""
         known = self.of(queue)
         self._put(queue, QueueHistory(known.capacity))
         self.changes += 1

@@ -78,8 +78,8 @@ class PublishedStreams(ABC):
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Replace a queue's history by the events that its stream held before jobws began to read it.
 
-        No client gets these events. `newest_first` has every event after the id `floor`. This is a generator of short
-        steps, which the caller must exhaust.
+        This sends nothing, but clients that return may get these events as replays. `newest_first` has every event
+        after the id `floor`. This is a generator of short steps, which the caller must exhaust.
         """
         return self.history.fill(queue, newest_first, floor)
 

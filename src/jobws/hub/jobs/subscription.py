@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Alive(Enum):
-    """The state of a job that has not ended. Its next outcome is to be sent."""
+    """The one value `ALIVE`, for jobs that have not ended. Their next outcome is to be sent."""
 
     ALIVE = "alive"
 

@@ -136,7 +136,7 @@ class LogSession(BaseSession[LogRequest]):
 
 
 def _subscription(data: object) -> tuple[LogFilter, int | None, str | None]:
-    """Return the client's filter, and `tail` and `after`."""
+    """Return the filter, `tail` and `after` of a request's `data`, or raise RequestError. None stands for no filter."""
     if data is None:
         data = {}
     if not isinstance(data, dict):

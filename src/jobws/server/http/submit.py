@@ -36,7 +36,7 @@ _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
 
 
 class _LargeJob(NewJob):
-    """A new job whose data is JSON text."""
+    """A new job in a large body. Its data is kept as the JSON that came, since decoding it would take long."""
 
     data: msgspec.Raw
 

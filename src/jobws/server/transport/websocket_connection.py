@@ -215,7 +215,8 @@ class WebSocketConnection:
     def messages(self, data: bytes) -> list[str | bytes]:
         """Read `data`, and return the messages that it completes. Answer pings and a close frame.
 
-        After the client's close frame there are no messages. The caller must drop messages that come while `closing`.
+        After the client's close frame there are no messages. If `closing` is true after the call, the caller drops all
+        of them: the connection ends.
         """
         reader = self._reader
         if reader is None:
