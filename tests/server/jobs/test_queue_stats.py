@@ -130,7 +130,7 @@ async def test_a_hundred_listeners_cost_redis_as_much_as_one_and_none_costs_noth
                         for client in clients:
                             await told(client)
                 costs.append(sorted(each.split(" ")[0] for each in got if is_about_numbers(each)))
-    assert len(costs[0]) == 21 * 15
+    assert len(costs[0]) == 21 * 14
     assert costs[1] == costs[0]
     assert costs[2] == []
     # MONITOR does not show CLIENT LIST, and Redis 6.2 does not count it by itself.
@@ -138,7 +138,8 @@ async def test_a_hundred_listeners_cost_redis_as_much_as_one_and_none_costs_noth
 
 
 def is_about_numbers(command: str) -> bool:
-    return command.startswith(("ZCARD", "LLEN", "LRANGE", "HMGET bull:http:meta", "TIME", "XLEN"))
+    """Whether only a reading of a queue's numbers sends it. Readers of streams send XLEN to Redis 6.2, too."""
+    return command.startswith(("ZCARD", "LLEN", "LRANGE", "HMGET bull:http:meta", "TIME"))
 
 
 async def test_only_changes_are_told(redis: Redis) -> None:
@@ -240,11 +241,8 @@ async def test_no_wrong_number_of_workers_is_told(own_redis: Callable[[], Redis]
         redis.add_job("http", "1", state="active")
         assert await workers(live.url) is None
         redis.client.delete("bull:http:active")
-        redis.client.acl_setuser("default", enabled=True, commands=["-client|list"])
-        try:
-            assert await workers(live.url) is None
-        finally:  # other tests use this Redis, too
-            redis.client.acl_setuser("default", enabled=True, commands=["+client|list"])
+        redis.client.acl_setuser("default", enabled=True, commands=["-client"])
+        assert await workers(live.url) is None
 
 
 async def test_they_go_on_when_redis_is_back(redis: Redis) -> None:
