@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from jobws.hub.jobs.ends_per_minute import Ends
+from jobws.hub.jobs.ends_per_minute import COUNTED_TOGETHER, Ends
 from tests.hub.one_bridge import Bridge, event
 
 NOW = 1_795_435_729_000
@@ -26,11 +26,12 @@ def test_the_ends_of_the_last_minute_count() -> None:
 
 def test_seconds_that_are_long_past_are_forgotten() -> None:
     bridge = Bridge()
-    for second in range(1000):
-        bridge.publish(f"{NOW + 1000 * second}-0", event("completed", returnvalue="1"))
+    for half in range(2 * COUNTED_TOGETHER):
+        bridge.publish(f"{NOW + 500 * half}-0", event("completed", returnvalue="1"))
     ends = bridge.fanout.history.of("http").ends
-    assert ends.until(NOW + 999_000) == Ends(60, 0)
-    assert len(ends._completed) == 61
+    assert ends._completed.new == []
+    assert ends.until(NOW + 1000 * COUNTED_TOGETHER - 1) == Ends(120, 0)
+    assert len(ends._completed._by_second) == 61
 
 
 def test_what_the_stream_has_lost_is_not_known() -> None:

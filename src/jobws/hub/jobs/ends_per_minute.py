@@ -6,6 +6,7 @@ stream reaches back for a minute.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobws.protocol.identifiers import position
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
 
 MINUTE_SECONDS: Final = 60
+COUNTED_TOGETHER: Final = 1024
 
 
 class Ends(NamedTuple):
@@ -29,23 +31,17 @@ class EndsPerMinute:
     __slots__ = ("_completed", "_failed", "_since")
 
     def __init__(self) -> None:
-        # By second since 1970, in ascending order: how many jobs ended. A second may be in one of them only. It is
-        # digits, as in stream ids: an event takes 0.46 µs in the history, and with numbers 0.55 µs.
-        self._completed: dict[bytes, int] = {}
-        self._failed: dict[bytes, int] = {}
+        self._completed = _Counts()
+        self._failed = _Counts()
         # The ends after this time, in milliseconds since 1970, are here. None: not known yet.
         self._since: int | None = None
 
     def add(self, stream_id: bytes, kind: Kind) -> None:
         """Count an event `completed` or `failed`. Its stream id must be higher than those of all before."""
-        ends = self._completed if kind.name.text == "completed" else self._failed
-        second = stream_id.partition(b"-")[0][:-3]
-        if second in ends:
-            ends[second] += 1
-            return
-        ends[second] = 1
-        if len(ends) > MINUTE_SECONDS + 1:
-            del ends[next(iter(ends))]
+        counts = self._completed if kind.name.text == "completed" else self._failed
+        counts.new.append(stream_id)
+        if len(counts.new) == COUNTED_TOGETHER:
+            counts.count()
 
     def reach_to(self, floor: str) -> None:
         """Note that all ends after the stream id `floor` were added."""
@@ -59,5 +55,41 @@ class EndsPerMinute:
         if self._since is None or self._since > now_milliseconds - MINUTE_SECONDS * 1000:
             return None
         first = now_milliseconds // 1000 - MINUTE_SECONDS + 1
-        both = self._completed, self._failed
-        return Ends(*(sum(n for second, n in ends.items() if int(second or b"0") >= first) for ends in both))
+        return Ends(self._completed.since(first), self._failed.since(first))
+
+
+class _Counts:
+    """How many events there were in each second.
+
+    Attributes:
+        new: The stream ids of events that are not counted yet, in ascending order. They are counted together, since
+            that takes an event a tenth of the time.
+    """
+
+    __slots__ = ("_by_second", "new")
+
+    def __init__(self) -> None:
+        self.new: list[bytes] = []
+        # By second since 1970, in ascending order. The last minute is here, and perhaps older seconds.
+        self._by_second: dict[int, int] = {}
+
+    def count(self) -> None:
+        """Count the new events, and forget seconds that are older than a minute."""
+        by_second, first = self._by_second, 0
+        while first < len(self.new):
+            second = _second(self.new[first])
+            end = bisect_right(self.new, second, first, key=_second)
+            by_second[second] = by_second.get(second, 0) + end - first
+            first = end
+        self.new.clear()
+        while len(by_second) > MINUTE_SECONDS + 1:
+            del by_second[next(iter(by_second))]
+
+    def since(self, first: int) -> int:
+        """Return how many events there were since the second `first`."""
+        self.count()
+        return sum(count for second, count in self._by_second.items() if second >= first)
+
+
+def _second(stream_id: bytes) -> int:
+    return position(stream_id)[0] // 1000

@@ -28,6 +28,7 @@ FEW: Final = 32
 # How many events are forgotten in one step, which takes 5 ms. The rest is forgotten at the next check of the stream.
 FORGOTTEN_TOGETHER: Final = 10_000
 FILLED_TOGETHER: Final = 100
+_ENDS: Final = Life.ENDS  # looked up once, since that takes longer than the rest of the comparison
 
 
 class Recorded(NamedTuple):
@@ -78,7 +79,7 @@ class QueueHistory:
             known += (stream_id, kind)
         self._order.append(known)
         self._ids.append(stream_id)
-        if kind.life is Life.ENDS:
+        if kind.life is _ENDS:
             self.ends.add(stream_id, kind)
         if len(self._order) > self.capacity:
             self._forget_oldest()
