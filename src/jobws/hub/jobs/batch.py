@@ -47,6 +47,7 @@ class Batch:
         "_history",
         "_named",
         "_now",
+        "_open_windows",
         "_published_before",
         "_queue",
         "_touched",
@@ -60,6 +61,7 @@ class Batch:
         self._queue = queue
         self._now = now
         self._windows = fanout.progress
+        self._open_windows = fanout.progress.in_order
         self._anywhere = fanout.rooms.anywhere
         self._named = fanout.rooms.named(queue)
         self._followed = fanout.job_logs.followers
@@ -93,16 +95,17 @@ class Batch:
         if kind is PROGRESS and job_id:
             self._deliver_progress(job_id, stream_id, fields, anywhere, named)
             return
-        to_queue = self._wanting(self._whole_queue, kind, job_id, stream_id) if self._whole_queue else []
-        to_job: list[Subscription] = []
-        for room in (anywhere, named):
-            if room is not None:
-                self._add_from_job_room(to_job, room, stream_id, kind)
-        if self._windows:
-            self._send_earlier(job_id, to_queue, to_job)
+        recipients: list[Subscription] = []
+        if anywhere is not None:
+            self._add_from_job_room(recipients, anywhere, stream_id, kind)
+        if named is not None:
+            self._add_from_job_room(recipients, named, stream_id, kind)
+        if self._whole_queue or self._open_windows:
+            to_queue = self._wanting(self._whole_queue, kind, job_id, stream_id)
+            self._send_earlier(job_id, to_queue, recipients)
+            recipients = [*to_queue, *recipients]
         if job_id in self._followed:
             self._fanout.job_logs.happened(self._queue, job_id, ends=kind.is_outcome)
-        recipients = [*to_queue, *to_job]
         if recipients and kind.name.text == FAILED and (hidden := without_child(fields)) is not None:
             queue, text = self._queue, (job_id or b"").decode(errors="replace")
             others = {each: None for each in recipients if not each.client.may_name_children(queue, text)}

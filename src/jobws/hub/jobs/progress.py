@@ -87,6 +87,7 @@ class Windows:
     Attributes:
         of_jobs: The windows of jobs, by job id and then by queue.
         of_queues: The windows of whole queues.
+        in_order: All of these windows. That which ends first is first.
     """
 
     def __init__(self, seconds: float, on_open: Callable[[], None]) -> None:
@@ -94,11 +95,10 @@ class Windows:
         self.of_queues: dict[str, Window] = {}
         self._seconds = seconds
         self._on_open = on_open
-        # The window that ends first is first.
-        self._in_order: OrderedDict[Window, None] = OrderedDict()
+        self.in_order: OrderedDict[Window, None] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._in_order)
+        return bool(self.in_order)
 
     def open(self, queue: str, job_id: bytes | None, now: float) -> None:
         """Open a window of a job, or (None) of the queue, which must have none. If `seconds` is 0, nothing happens."""
@@ -109,28 +109,28 @@ class Windows:
             self.of_queues[queue] = window
         else:
             self.of_jobs.setdefault(job_id, {})[queue] = window
-        if not self._in_order:
+        if not self.in_order:
             self._on_open()
-        self._in_order[window] = None
+        self.in_order[window] = None
 
     def first_ended(self, now: float) -> Window | None:
         """Return a window that has ended at the time `now`, or None. The caller calls `begin_again` or `close`."""
-        window = next(iter(self._in_order), None)
+        window = next(iter(self.in_order), None)
         return window if window is not None and window.ends <= now else None
 
     def next_end(self) -> float | None:
         """Return when the next window ends. None if there is no window."""
-        window = next(iter(self._in_order), None)
+        window = next(iter(self.in_order), None)
         return None if window is None else window.ends
 
     def begin_again(self, window: Window, now: float) -> None:
         """Let a window that has ended begin again."""
         window.ends = now + self._seconds
-        self._in_order.move_to_end(window)
+        self.in_order.move_to_end(window)
 
     def close(self, window: Window) -> None:
         """Close a window. What it holds is dropped."""
-        del self._in_order[window]
+        del self.in_order[window]
         if window.job_id is None:
             del self.of_queues[window.queue]
             return
@@ -141,7 +141,7 @@ class Windows:
 
     def of_queue(self, queue: str) -> list[Window]:
         """Return all windows of a queue: that of the queue, and those of its jobs."""
-        return [window for window in self._in_order if window.queue == queue]
+        return [window for window in self.in_order if window.queue == queue]
 
     def of(self, subscription: Subscription) -> list[Window]:
         """Return the windows of a subscription: those of its room, in the queues whose events it gets.
