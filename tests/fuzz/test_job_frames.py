@@ -144,7 +144,7 @@ def members(side: JobSide) -> list[Subscription]:
     rooms = side.world.fanout.rooms
     of_jobs = [rooms.anywhere, *rooms._named.values()]
     in_jobs = [each for by_id in of_jobs for room in by_id.values() for each in room]
-    return in_jobs + [each for room in rooms._queues.values() for each in room]
+    return in_jobs + [each for room in (rooms._every_queue, *rooms._queues.values()) for each in room]
 
 
 @WALKS
