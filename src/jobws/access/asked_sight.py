@@ -79,7 +79,7 @@ class AskedSight:
         return [label for label in labels if self.may_read(label, job_id)]
 
     def container(self, labels: Container[str]) -> Container[str]:
-        """Return a view, with `in`, of those of the labels of which the client may know. It follows later changes."""
+        """Return a live view, with `in`, of the labels that the client may know."""
         return _Known(self.rights, labels)
 
     def queues(self, labels: Collection[str]) -> Collection[str]:
@@ -91,7 +91,7 @@ class AskedSight:
 
 
 class _Known:
-    """Those of some labels of which a client may know."""
+    """A live view of the labels that a client may know."""
 
     __slots__ = ("_labels", "_rights")
 

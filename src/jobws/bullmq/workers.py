@@ -52,7 +52,7 @@ class Workers(Struct, frozen=True):
 
 
 class AskForWorkers(Struct, frozen=True):
-    """A query to Redis for its clients, of which workers are some."""
+    """A query to Redis for its clients. Some of them are workers."""
 
     def commands(self) -> Sequence[Command]:
         """Return the commands whose replies `parse` reads."""

@@ -23,7 +23,7 @@ REDACTED_JSON: Final = f'"{REDACTED}"'
 MAX_PARTS: Final = 32
 """How many levels a path may lead down."""
 MAX_BYTES: Final = 2 * 1024 * 1024
-"""How large a value may be of which parts are to be replaced.
+"""How large a value may be if parts of it are to be replaced.
 
 A megabyte takes 11 ms if a path leads to one part, and 57 ms if it leads to a part of each of 12,000 objects. All
 clients wait meanwhile.

@@ -1,6 +1,6 @@
 """The rules of each queue, and how they change what comes from Redis: an event, a job's hash, a line of a log. Pure.
 
-A queue without rules has none of these objects. So whoever reads its values asks once whether there are rules, and does
+A queue without rules has none of these objects. So code that reads its values asks once whether there are rules, and does
 nothing else for them.
 """
 
@@ -88,7 +88,7 @@ class Privacy:
     Args:
         named: The rules of the queues that are named, by label. They include the rules for all queues.
         others: The rules of all other queues; None if there are none.
-        named_logs: Names of queues, besides labels, of which the lines of the log are hidden.
+        named_logs: Names of queues, besides labels, whose lines of the log are hidden.
     """
 
     def __init__(
