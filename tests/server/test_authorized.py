@@ -15,7 +15,6 @@ from jobws.access.identity import Rights
 from jobws.errors import ConfigurationError
 from jobws.server import Bridge, Identity, Settings
 from jobws.server.authorized import Authorized
-from tests.support.access_table import make_jobs
 from tests.support.authorizer import (
     Authorizer,
     asking_bridge,
@@ -26,22 +25,9 @@ from tests.support.documents import block
 from tests.support.tokens import bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.redis import Redis
-
-
-@pytest.fixture
-def authorizer() -> Iterator[Authorizer]:
-    with Authorizer() as made:
-        yield made
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Redis:
-    make_jobs(redis, "1")
-    return redis
 
 
 async def test_the_secret_is_read_for_each_question(redis: Redis, authorizer: Authorizer, tmp_path: Path) -> None:

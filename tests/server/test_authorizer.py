@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-import pytest
 
 from jobws.server.outbound import MAX_BYTES
 from tests.support import eventually
-from tests.support.access_table import make_jobs, no_command_names
+from tests.support.access_table import no_command_names
 from tests.support.authorizer import (
     ANN,
     FORBIDDEN,
@@ -32,21 +31,7 @@ from tests.support.http_server import Reply
 from tests.support.waiting import subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.redis import Redis
-
-
-@pytest.fixture
-def authorizer() -> Iterator[Authorizer]:
-    with Authorizer() as made:
-        yield made
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Redis:
-    make_jobs(redis, "1")
-    return redis
 
 
 async def test_each_request_of_a_client_is_one_post(jobs: Redis, authorizer: Authorizer) -> None:

@@ -1,7 +1,7 @@
 """The rules of each queue, and how they change what comes from Redis: an event, a job's hash, a line of a log. Pure.
 
-A queue without rules has none of these objects. So code that reads its values asks once whether there are rules, and does
-nothing else for them.
+A queue without rules has none of these objects. So code that reads its values asks once whether there are rules, and
+does nothing else for them.
 """
 
 from __future__ import annotations

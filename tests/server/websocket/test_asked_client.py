@@ -18,7 +18,6 @@ from jobws.access.scope import Action
 from jobws.server.judging import judge
 from jobws.server.websocket.asked_client import asked_rights, judge_message
 from tests.support import eventually
-from tests.support.access_table import make_jobs
 from tests.support.authorizer import (
     ANN,
     FORBIDDEN,
@@ -39,22 +38,8 @@ from tests.support.tokens import seconds_left
 from tests.support.waiting import finish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jobws.access.identity import Identity
     from tests.support.redis import Redis
-
-
-@pytest.fixture
-def authorizer() -> Iterator[Authorizer]:
-    with Authorizer() as made:
-        yield made
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Redis:
-    make_jobs(redis, "1")
-    return redis
 
 
 async def test_the_messages_of_a_client_keep_their_order(jobs: Redis, authorizer: Authorizer) -> None:
