@@ -55,8 +55,8 @@ def tree_of(paths: Collection[Path]) -> Tree:
 def redact(value: bytes, tree: Tree) -> bytes | None:
     """Return a JSON value in which the parts are replaced to which a path of `tree` leads.
 
-    Returns None if `value` is not JSON in UTF-8, has a key twice in an object, is nested deeper than `MAX_LEVELS` or
-    than the stack has room for, or is larger than `MAX_BYTES`.
+    Returns None if `value` is not JSON in UTF-8, has a key twice in an object, is nested deeper than `MAX_LEVELS`, or
+    is larger than `MAX_BYTES`.
     """
     if not tree:
         return REDACTED_JSON.encode()
@@ -64,7 +64,7 @@ def redact(value: bytes, tree: Tree) -> bytes | None:
         return None
     try:
         return _Redaction(value.decode(), tree).result.encode()
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 
