@@ -33,12 +33,14 @@ async def test_results(redis: Redis) -> None:
 
 
 async def test_data_of_a_new_job(redis: Redis) -> None:
-    """The object around the data is a level, too."""
+    """The object around the data is a level, too. A list that contains itself has no end."""
+    circle: list[object] = []
+    circle.append(circle)
     async with live_bridge(redis.url) as live, connect(live.url) as jobs:
         await jobs.submit("http", nested_list(MAX_LEVELS - 1))
-        for levels in (MAX_LEVELS, 3000, 100_000):
+        for deep in (nested_list(MAX_LEVELS), nested_list(3000), nested_list(100_000), circle):
             with pytest.raises(ResponseError, match="the JSON is nested too deep; it may have 512 levels") as refusal:
-                await jobs.submit("http", nested_list(levels))
+                await jobs.submit("http", deep)
             assert refusal.value.code == "too-deep"
 
 

@@ -9,12 +9,14 @@ import anyio.to_thread
 import pytest
 import trio
 
+from jobws.protocol.nesting import MAX_LEVELS
 from tests.bench.steps import Recorder
 from tests.support.authorizer import ANN, HEADERS, JOB, Authorizer, answers, asking_bridge, get
 from tests.support.client import raw_client
 from tests.support.event_source import frame_source
 from tests.support.http import call, exchange
 from tests.support.http_server import Reply
+from tests.support.nested import nested_text
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -56,6 +58,19 @@ async def test_an_answer_that_is_nested_too_deep_or_no_json_is_a_no(redis: Redis
         async with asking_bridge(redis.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
             assert await get(live.url + "/jobs/http/1") == (403, "forbidden")
             assert await answers(client, ("subscribe-job", JOB)) == [(0, "forbidden")]
+
+
+async def test_an_answer_is_nested_as_deep_as_json_may_be(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    redis.add_job("http", "1")
+    with Authorizer() as authorizer:
+        async with asking_bridge(redis.url, authorizer) as live:
+            for levels, status in ((MAX_LEVELS, 200), (MAX_LEVELS + 1, 403)):
+                deep = '{"checks": [{"allow": true}], "x": ' + nested_text(levels - 1) + "}"
+                authorizer.reply = Reply([deep.encode()])
+                assert (await get(live.url + "/jobs/http/1"))[0] == status
+    assert caplog.messages[-1] == (
+        "the authorizer allows nothing now: the answer is wrong: the JSON is nested too deep; it may have 512 levels"
+    )
 
 
 async def test_a_body_that_is_served_slowly_keeps_no_right_that_was_taken_back(redis: Redis) -> None:

@@ -18,7 +18,7 @@ from jobws.client.connection.urls import url_below
 from jobws.errors import RefusedError, ResponseError, UnreachableError
 from jobws.protocol.codec import decode_as
 from jobws.protocol.http_resources import Acted, Problem, Submitted
-from jobws.protocol.nesting import TOO_DEEP
+from jobws.protocol.nesting import TOO_DEEP, is_value_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +49,9 @@ async def submit(
     """Add a job as `Client.submit` does. `headers` has our token. `with_token` asks for a token to read the job."""
     options = {"name": name, "jobId": job_id, "opts": opts}
     job = {"data": data, **{key: value for key, value in options.items() if value is not None}}
-    try:
-        text = json.dumps(job, allow_nan=False)
-    except RecursionError:  # nested far deeper than the bridge allows
-        raise ResponseError("too-deep", TOO_DEEP) from None
+    if is_value_too_deep(job):
+        raise ResponseError("too-deep", TOO_DEEP)
+    text = json.dumps(job, allow_nan=False)
     key = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     path = f"/jobs?{urlencode({'queue': queue} | ({'withToken': '1'} if with_token else {}))}"
     return _decode(base, await _request(base, "POST", path, {**headers, **key}, text.encode()), Submitted)

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from jobws.access.asked import TokenInfo
 from jobws.access.identity import MAX_SUB_CHARACTERS
 from jobws.errors import ConfigurationError, JobwsError
+from jobws.protocol.nesting import TOO_DEEP, is_too_deep
 from jobws.server.outbound import ExchangeError, check_url, exchange, too_slow
 
 if TYPE_CHECKING:
@@ -201,9 +202,11 @@ class _Content(Struct):
 
 
 def _decision(body: bytes, count: int) -> Decision:
+    if is_too_deep(body):
+        raise AuthorizerError(f"the answer is wrong: {TOO_DEEP}")
     try:
         content = msgspec.json.decode(body, type=_Content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise AuthorizerError(f"the answer is wrong: {error}") from None
     if len(content.checks) != count:
         raise AuthorizerError(f"the answer has {len(content.checks)} checks in place of {count}")
