@@ -17,6 +17,7 @@ from jobws.redis.sentinel import Sentinels
 from jobws.server.bridge import Bridge
 from jobws.server.settings import Settings
 from jobws.server.startup_report import report
+from tests.support import EVENTUALLY_SECONDS
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.sentinel import SentinelSet
@@ -116,11 +117,13 @@ async def test_one_sentinel_of_three_is_enough(standing: SentinelSet) -> None:
     connection.close()
 
 
-async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet) -> None:
+async def test_a_silent_sentinel_holds_up_nothing(standing: SentinelSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Sentinel accepts connections and answers nothing, as one that is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with anyio.fail_after(2.9):
+        with monkeypatch.context() as patient, anyio.fail_after(EVENTUALLY_SECONDS):
+            for name in ("sentinel.TIMEOUT_SECONDS", "login.CONNECT_TIMEOUT_SECONDS"):
+                patient.setattr(f"jobws.redis.{name}", 2 * EVENTUALLY_SECONDS)
             await RedisTarget(standing.url().replace("@127", f"@127.0.0.1:{port},127", 1)).locate()
         with (
             pytest.raises(RedisUnavailableError, match=f"127.0.0.1:{port} gave no answer within 3 s"),
