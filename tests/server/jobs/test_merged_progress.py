@@ -23,7 +23,7 @@ PROGRESS = {"jobId": "1", "queue": "http", "events": ["progress", "completed"]}
 
 
 def report(redis: Redis) -> float:
-    """Report progress for about a second, then the outcome. Return how many seconds it took."""
+    """Report progress for about a second, then the outcome. Return when it began, on the clock `time.monotonic`."""
     began = time.monotonic()
     for start in range(0, UPDATES, 100):
         with redis.client.pipeline(transaction=False) as pipe:
@@ -31,13 +31,15 @@ def report(redis: Redis) -> float:
                 pipe.xadd("bull:http:events", {"event": "progress", "jobId": "1", "data": number})
             pipe.execute()
         time.sleep(max(0.0, began + start / UPDATES - time.monotonic()))
-    took = time.monotonic() - began
     redis.add_event("http", "completed", "1", returnvalue="1")
-    return took
+    return began
 
 
 def check(events: list[dict[str, Any]], seconds: float) -> None:
-    """Check what a subscription got: a dozen frames in a second, in order, the last value, and then the outcome."""
+    """Check what a subscription got: a dozen frames in a second, in order, the last value, and then the outcome.
+
+    `seconds` is the time until the outcome arrived, since a bridge on a busy machine lags behind what is reported.
+    """
     *updates, outcome = events
     assert outcome["event"] == "completed"
     values = [update["data"]["data"] for update in updates]
@@ -50,9 +52,10 @@ async def test_ten_thousand_updates_a_second_are_a_dozen_frames(redis: Redis) ->
     async with live_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", PROGRESS)
         await client.ask("subscribe-queue", {"queue": "http", "events": ["progress", "completed"], "sub": 1})
-        seconds = await anyio.to_thread.run_sync(report, redis)
+        began = await anyio.to_thread.run_sync(report, redis)
         frames = await client.until("completed")
         frames += await client.until("completed")
+        seconds = time.monotonic() - began
     check([frame for frame in frames if "sub" not in frame], seconds)
     check([frame for frame in frames if "sub" in frame], seconds)
 
@@ -67,10 +70,11 @@ async def test_so_they_are_over_http(redis: Redis) -> None:
     ):
         await stream.until("ack")
         assert [(await post.frame())["event"] for _ in range(2)] == ["hello", "ack"]
-        seconds = await anyio.to_thread.run_sync(report, redis)
+        began = await anyio.to_thread.run_sync(report, redis)
         of_stream, of_post = await stream.until("completed"), [await post.frame()]
         while of_post[-1]["event"] != "completed":
             of_post.append(await post.frame())
+        seconds = time.monotonic() - began
     check([{"event": each.event, "data": each.data} for each in of_stream], seconds)
     check([frame for frame in of_post if frame["event"] != "pong"], seconds)
 
