@@ -40,6 +40,8 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts a job in the background with SIGINT ignored, and the programs that tests interrupt inherit this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "long: it takes seconds, so it begins first and no process has it last; not fast"
     )
