@@ -139,14 +139,14 @@ async def follow(client: RawClient, redis: Redis) -> list[str]:
     assert refused == f"unknown event; this bridge knows {', '.join(SENT)}"
     await client.ask("subscribe-job", SUBSCRIPTION)
     for queue in ("http", "sparql", "open"):
-        await client.ask("subscribe-queue", {"queue": queue, "sub": queue, "events": ["*"]})
+        await client.until_answered("subscribe-queue", {"queue": queue, "sub": queue, "events": ["*"]})
     large = happen(redis)
     redis.client.rpush("bull:http:3:logs", SECRET)
     await client.until("progress", data="the end")
-    await client.ask("ping")
-    await client.ask("unsubscribe-queue", "http")
-    await client.ask("unsubscribe-job", SUBSCRIPTION)
-    await client.ask("authenticate", {"token": "a.b.c"})
+    await client.until_answered("ping")
+    await client.until_answered("unsubscribe-queue", "http")
+    await client.until_answered("unsubscribe-job", SUBSCRIPTION)
+    await client.until_answered("authenticate", {"token": "a.b.c"})
     await client.send_raw(f'{{"event": "{CORE[:6]}')
     await client.until("error", code="bad-json")
     return large
@@ -183,8 +183,8 @@ async def ask_everything(
         async with raw_client(url) as client:
             large = await follow(client, redis)
         async with raw_client(url, path="/logs") as lines:
-            await lines.ask("subscribe-logs", {"tail": 100, "text": CORE})  # nor can it be searched
-            await lines.ask("subscribe-logs", {"tail": 100, "queue": "http"})
+            await lines.until_answered("subscribe-logs", {"tail": 100, "text": CORE})  # nor can it be searched
+            await lines.until_answered("subscribe-logs", {"tail": 100, "queue": "http"})
             *_, line = await lines.until("log")
             redis.add_log(SECRET, queue="http")
             await lines.until("log")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Not a type of jobws, since tests compare frames as JSON.
 Frame = dict[str, Any]
+ANSWERS = ("ack", "pong", "error")
+ANSWERED = "answered"
 
 
 class RawClient:
@@ -48,7 +50,17 @@ class RawClient:
     async def ask(self, event: str, data: object = None, **rest: object) -> Frame:
         """Send a request, and return the next frame, which must be the answer."""
         await self.send(event, data, **rest)
-        return await self.receive()
+        frame = await self.receive()
+        assert frame["event"] in ANSWERS
+        return frame
+
+    async def until_answered(self, event: str, data: object = None) -> list[Frame]:
+        """Send a request, and return the frames up to and including the answer."""
+        await self.send(event, data, ref=ANSWERED)
+        frames = [await self.receive()]
+        while frames[-1].get("ref") != ANSWERED:
+            frames.append(await self.receive())
+        return frames
 
     async def until(self, event: str, **data: object) -> list[Frame]:
         """Return the frames up to and including the first one of this event whose data contains `data`."""

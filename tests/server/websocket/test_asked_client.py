@@ -286,9 +286,9 @@ async def test_a_new_token_is_judged_as_a_whole(jobs: Redis, authorizer: Authori
     async with asking_bridge(jobs.url, authorizer) as live, raw_client(live.url, headers=HEADERS) as client:
         await client.ask("subscribe-job", {"jobs": ["2", "3"], "queue": "http"})
         authorizer.allowed = {"read:jobs http/3", "read:queues http"}
-        ended = await client.ask("authenticate", {"token": "bob"})
+        ended, answer = await client.until_answered("authenticate", {"token": "bob"})
         assert ended["data"] == {**FORBIDDEN, "queue": "http", "jobId": "2"}
-        assert (await client.receive())["data"]["queues"] == ["http"]
+        assert answer["data"]["queues"] == ["http"]
     assert authorizer.posts[-1] == [
         *(each._replace(token="bob") for each in SEES),
         *(reads(job_id, token="bob") for job_id in "23"),
