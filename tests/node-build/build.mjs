@@ -1,7 +1,8 @@
 // What is served of the adapter, from its sources: node build.mjs FOLDER (make adapter)
 //
 // jobws.js loads jobws-http.js when no WebSocket gets through. jobws-all.js is both, for service workers, in which
-// nothing can be loaded later. esbuild makes one file of the modules, terser makes it small.
+// nothing can be loaded later. jobws-queues.js is what pages load beside one of them to watch whole queues. esbuild makes
+// one file of the modules, terser makes it small.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -9,10 +10,10 @@ import { minify } from 'terser';
 
 // Properties that the modules use among themselves, and that get short names. None may be one of the protocol's, of what
 // users see (jobws.d.ts), or of the language's.
-const INTERNAL = `acknowledge acknowledged again alive answer ask asked base check chosen concerns deliver end
-  endpoint fail failure fallback frame handler handles idle item kind leave messages move nudge polls receive
-  refuse release requests sent settings stop stopped strict subscription subscriptions take tells told turn unsent
-  upgrade want wanted watcher`.split(/\s+/);
+const INTERNAL = `acknowledge acknowledged again alive answer anywhere ask asked base begin check chosen concerns connection
+  deliver end endpoint fail failure fallback fire frame handler handles idle item kind leave messages move names nudge
+  polls receive refuse release requests sent settings share stop stopped strict subscription subscriptions take tells told
+  turn unsent upgrade want wanted watcher`.split(/\s+/);
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
 const folder = process.argv[2];
@@ -39,3 +40,4 @@ async function make(name, source, external) {
 await make('jobws.js', 'jobws.js', ['./jobws-http.js']);
 await make('jobws-http.js', 'jobws-http.js', []);
 await make('jobws-all.js', 'jobws.js', []);
+await make('jobws-queues.js', 'jobws-queues.js', []);

@@ -2,6 +2,8 @@
 import WebSocket from 'ws';
 import anything, { connect, io, JobFailed, Jobs, JobwsError } from 'jobws';
 import type { Answer, Positions, JobEvent, JobSnapshot, Transport } from 'jobws';
+import { watchQueue } from 'jobws/queues';
+import type { QueueStats } from 'jobws/queues';
 import { useJob } from 'jobws/react';
 import type { JobView } from 'jobws/react';
 
@@ -96,6 +98,31 @@ export async function watching(signal: AbortSignal): Promise<void> {
   }
   for await (const told of jobs.watch<Page, 'my-event'>('42', { events: ['my-event'] }))
     if (told.event === 'my-event') same<typeof told.data.jobId, string>(true);
+}
+
+export async function wholeQueues(signal: AbortSignal, after: Positions): Promise<void> {
+  for await (const told of watchQueue<Page>(jobs, ['http', 'sparql'], { events: ['*', 'queue-stats'], after, signal }))
+    switch (told.event) {
+      case 'completed':
+        same<typeof told.data.returnvalue, Page>(true);
+        break;
+      case 'cleaned':
+        same<typeof told.data.count, string>(true);
+        same<typeof told.id, string | undefined>(true);
+        break;
+      case 'queue-stats':
+        same<typeof told.data, QueueStats>(true);
+        break;
+      case 'ack':
+        same<typeof told.data.after, Positions>(true);
+        break;
+      case 'gap':
+        same<typeof told.data.queue, string | null>(true);
+    }
+  for await (const told of watchQueue<Page, 'my-event'>(jobs, '*', { events: ['my-event'] }))
+    if (told.event === 'my-event') same<typeof told.data.jobId, string | undefined>(true);
+  // @ts-expect-error
+  watchQueue(jobs, 'http', { events: ['my-event'], logs: true });
 }
 
 export function narrowing(view: JobView<Page>): string | undefined {

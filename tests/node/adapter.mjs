@@ -12,6 +12,7 @@
 //   {do: 'call', client, method, args, id}     → {told: 'resolved', id, value} or {told: 'rejected', id, error}
 //   {do: 'wait', client, id, jobId, options}   the same
 //   {do: 'watch', client, id, jobId, options}  → {told: 'watched', id, event} …, at last resolved or rejected
+//   {do: 'watchQueue', client, id, queues, options}   the same
 //   {do: 'close', id}                          leaves the loop of a watch
 //   {do: 'abort', id, reason}                  aborts the signal of a wait or a watch
 //   {do: 'state', client, id}                  → resolved with {connected, active, transport}
@@ -27,11 +28,12 @@ import { WebSocket } from 'ws';
 globalThis.WebSocket = undefined; // newer Nodes have one
 const running = new Map(); // wait or watch by id: how it is left
 let lives = 0;
-let io, page, clients, handlers;
+let io, watchQueue, page, clients, handlers;
 
 async function begin() {
   // Another module each time: it has a memory of its own, for instance of what it has warned of.
   ({ io } = await import(`../../src/jobws/web/jobws.js?${++lives}`));
+  ({ watchQueue } = await import('../../src/jobws/web/jobws-queues.js'));
   page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.removeEventListener = page.removeEventListener.bind(page);
@@ -123,6 +125,7 @@ const commands = {
   },
   wait: ({ client, id, jobId, options }) => settle(id, clients[client].wait(jobId, signalled(id, options))),
   watch: ({ client, id, jobId, options }) => settle(id, follow(id, clients[client].watch(jobId, signalled(id, options)))),
+  watchQueue: ({ client, id, queues, options }) => settle(id, follow(id, watchQueue(clients[client], queues, signalled(id, options)))),
   close: ({ id }) => running.get(id)?.close(),
   abort: ({ id, reason = 'aborted' }) => running.get(id)?.abort.abort(new Error(reason)),
   state({ client, id }) {

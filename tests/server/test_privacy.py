@@ -81,6 +81,7 @@ REQUESTS: Final[dict[str, list[tuple[str, Any]]]] = {
     "GET /jobws.js": [("/jobws.js", None)],
     "GET /jobws-http.js": [("/jobws-http.js", None)],
     "GET /jobws-all.js": [("/jobws-all.js", None)],
+    "GET /jobws-queues.js": [("/jobws-queues.js", None)],
     "GET /src/{module}": [("/src/errors.js", None)],
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 PUBLIC: Final = {
-    *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js"),
+    *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
     "/src/{module}",
 }
 WHOAMI: Final = ("GET", "/whoami")

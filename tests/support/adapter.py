@@ -190,18 +190,29 @@ class AdapterClient:
         Raises:
             Rejected: The loop throws. Reading the values raises this.
         """
-        call = self._adapter.call("watch", client=self._name, jobId=job_id, options=options)
-        async with call as (id, told), aclosing(_watched(told)) as watched:
-            try:
-                yield watched
-            finally:
-                await self._leave("close", id)
+        async with self._follow("watch", jobId=job_id, options=options) as watched:
+            yield watched
+
+    @asynccontextmanager
+    async def watch_queue(self, queues: object, **options: Any) -> AsyncIterator[AsyncIterator[Told]]:
+        """Run `for await (… of watchQueue(client, queues, …))`, as `watch` does."""
+        async with self._follow("watchQueue", queues=queues, options=options) as watched:
+            yield watched
 
     async def state(self) -> Told:
         """Return the client's properties `connected`, `active` and `transport`."""
         async with self._adapter.call("state", client=self._name) as (_, told):
             state: Told = _value(await told.receive())
             return state
+
+    @asynccontextmanager
+    async def _follow(self, command: str, **what: Any) -> AsyncIterator[AsyncIterator[Told]]:
+        call = self._adapter.call(command, client=self._name, **what)
+        async with call as (id, told), aclosing(_watched(told)) as watched:
+            try:
+                yield watched
+            finally:
+                await self._leave("close", id)
 
     async def _leave(self, how: str, id: int) -> None:
         with anyio.CancelScope(shield=True), suppress(*_BROKEN):

@@ -40,7 +40,7 @@ class PageServer(HttpServer):
 def page_file(path: str) -> bytes | None:
     """Return a page of tests/web/pages, or the adapter `jobws.js`, or None if the path is neither."""
     match path:
-        case "jobws.js" | "jobws-http.js" | "jobws-all.js":
+        case "jobws.js" | "jobws-http.js" | "jobws-all.js" | "jobws-queues.js":
             return ADAPTER.with_name(path).read_bytes()
         case "socket.io.esm.min.js":
             return _SOCKET_IO.read_bytes()

@@ -19,7 +19,7 @@ def test_what_is_served_is_what_the_sources_make(tmp_path: Path) -> None:
     install_packages(BUILD, last="terser")
     subprocess.run([node, str(BUILD / "build.mjs"), str(tmp_path)], check=True, timeout=120)
     built = {each.name: each.read_text("utf-8") for each in tmp_path.iterdir()}
-    assert len(built) == 3
+    assert len(built) == 4
     for name, text in built.items():
         assert ADAPTER.with_name(name).read_text("utf-8") == text, f"{name} is older than its sources: make adapter"
 

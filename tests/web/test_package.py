@@ -25,21 +25,26 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 WEB = ROOT / "src" / "jobws" / "web"
 REACT = ROOT / "tests" / "node-react"
-# The members of a class, also inherited ones, except `fire` and `names`, which are private.
+# The members of a class, also inherited ones. The build gives private ones names of one letter.
 LIST_NAMES = """
 import * as jobws from 'jobws';
+import * as queues from 'jobws/queues';
 import * as react from 'jobws/react';
 const jobs = jobws.io('http://127.0.0.1:1', { autoConnect: false, transports: ['polling'] });
 const members = new Set();
 for (let each = jobs; each !== Object.prototype; each = Object.getPrototypeOf(each))
   for (const name of Object.getOwnPropertyNames(each)) members.add(name);
-for (const name of ['constructor', 'fire', 'names']) members.delete(name);
-console.log(JSON.stringify({ jobws: Object.keys(jobws), react: Object.keys(react), members: [...members] }));
+members.delete('constructor');
+const visible = [...members].filter((name) => name.length > 1);
+const exported = Object.entries({ jobws, queues, react }).map(([name, module]) => [name, Object.keys(module)]);
+console.log(JSON.stringify({ ...Object.fromEntries(exported), members: visible }));
 """
 CHECK_NAMES = """
 import * as jobws from 'jobws';
+import * as queues from 'jobws/queues';
 import * as react from 'jobws/react';
 export const names: Record<keyof typeof jobws, true> = {jobws};
+export const whole: Record<keyof typeof queues, true> = {queues};
 export const hooks: Record<keyof typeof react, true> = {react};
 export const members: Record<keyof jobws.Jobs, true> = {members};
 """

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 WEB = Path(__file__).parent.parent.parent / "src" / "jobws" / "web"
 ADAPTER = (WEB / "jobws.js").read_bytes()
-FILES = ["jobws.js", "jobws-http.js", "jobws-all.js", *(f"src/{each.name}" for each in (WEB / "src").iterdir())]
-# How many bytes with gzip a page loads: without the fallback, and with it.
-LIMITS = {"jobws.js": 7000, "jobws-all.js": 8500}
+FILES = [
+    *(f"jobws{part}.js" for part in ("", "-http", "-all", "-queues")),
+    *(f"src/{each.name}" for each in (WEB / "src").iterdir()),
+]
+# How many bytes with gzip a page loads: without the fallback, with it, and besides, to watch whole queues.
+LIMITS = {"jobws.js": 7000, "jobws-all.js": 8500, "jobws-queues.js": 700}
 FOREIGN = "https://page.example"
 
 

@@ -288,6 +288,7 @@ def document() -> JsonObject:
             "/jobws.js": {"get": operation("The JavaScript adapter, for any origin.", javascript)},
             "/jobws-http.js": {"get": operation("What it loads when no WebSocket gets through.", javascript)},
             "/jobws-all.js": {"get": operation("Both in one, for service workers.", javascript)},
+            "/jobws-queues.js": {"get": operation("What a page loads beside it to watch whole queues.", javascript)},
             "/src/{module}": {
                 "get": operation("A source of the adapter.", javascript, (404,), [path("module", {"type": "string"})])
             },

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-# The adapter, the part that it loads when no WebSocket gets through, and both in one file.
-BUNDLES = ("jobws.js", "jobws-http.js", "jobws-all.js")
+# The adapter, the part that it loads when no WebSocket gets through, both in one file, and what watches whole queues.
+BUNDLES = ("jobws.js", "jobws-http.js", "jobws-all.js", "jobws-queues.js")
 HEADERS = {
     # Browsers ask each time whether the file has changed, so the adapter of a page is never older than the bridge.
     "cache-control": "no-cache",

@@ -3,6 +3,7 @@
 import { JobwsError, unreachable } from './errors.js';
 import { loadHttp } from './loading.js';
 import { Requests } from './requests.js';
+import { Sharing } from './sharing.js';
 import { Subscriptions } from './subscriptions.js';
 import { WebSocketLink } from './websocket.js';
 
@@ -12,16 +13,14 @@ const TURN = 5000;
 /** Whether a client whose connection ended with `code` should come back [X1]. */
 const mayReturn = (code) => (code < 4000 ? [1001, 1005, 1006, 1011, 1012, 1013].includes(code) : code < 4500);
 
-/**
- * Makes a connection. `settings` come from `settings.js`. Events of the connection are fired on `jobs`. `tell` is called with
- * each frame.
- */
+/** Makes a connection with these `settings` (settings.js). Fires its events on `jobs`, and calls `tell` with each frame. */
 export function Connection(settings, jobs, tell) {
   const { base, fallback, WebSocket, token: source } = settings;
   const subscriptions = Subscriptions(nudge);
   const requests = Requests(jobs, subscriptions.next, nudge);
   const exchanges = [subscriptions, requests];
-  const connection = { base, subscriptions, requests, connect, nudge, token, stop, active: false, transport: null };
+  const share = Sharing(subscriptions);
+  const connection = { base, subscriptions, share, requests, connect, token, stop, active: false, transport: null };
   let link = null; // the link that is open or opening
   let timer; // for the next attempt to connect, or for turns while connected
   let attempts = 0; // attempts to reconnect since the bridge last answered

@@ -1,6 +1,7 @@
 /** Watches a job to its end, and waits for its result. */
 
 import { JobFailed, JobRemoved, JobTimeout, JobwsError } from './errors.js';
+import { iterate } from './iterate.js';
 import { loadHttp } from './loading.js';
 import { OUTCOMES } from './subscription.js';
 import { within } from './within.js';
@@ -10,56 +11,23 @@ export const BAD_ID = 'a job id is a text of 1 to 512 bytes, or an integer';
 export const asId = (jobId) => (typeof jobId === 'string' ? jobId : Number.isSafeInteger(jobId) ? `${jobId}` : '');
 
 /** Returns an async iterator of a job's events. See `Jobs.watch` in jobws.d.ts. */
-export function watch(share, connection, jobId, { queue, events = [], expect = true, logs = false, children, signal } = {}) {
-  const items = [];
-  let [wake, failure, over, leave] = [null, null, false, () => {}];
-  const end = (error) => {
-    failure ??= error;
-    over = true;
-    signal?.removeEventListener('abort', aborted);
-    leave();
-    wake?.();
-  };
-  const aborted = () => end(signal.reason);
-  const id = asId(jobId);
-  if (signal?.aborted) aborted();
-  else if (connection.failure) end(connection.failure);
-  else if (!id) end(new JobwsError(BAD_ID, 'bad-job-id'));
-  else {
-    signal?.addEventListener('abort', aborted);
-    leave = share(queue, id, {
+export const watch = (connection, jobId, { queue, events = [], expect = true, logs, children, signal } = {}) =>
+  iterate(connection, signal, (push, end) => {
+    const id = asId(jobId);
+    if (!id) return end(new JobwsError(BAD_ID, 'bad-job-id'));
+    return connection.share(queue, id, {
       events,
       logs,
       children,
       strict: !expect,
       refuse: end,
-      deliver: (frame) => {
-        items.push(frame);
-        if (OUTCOMES.includes(frame.event) && !frame.parent) end();
-        wake?.();
-      },
+      deliver: (frame) => push(frame, OUTCOMES.includes(frame.event) && !frame.parent),
     });
-  }
-  return {
-    next: async () => {
-      while (!items.length && !over) await new Promise((resolve) => (wake = resolve));
-      if (items.length) return { value: items.shift(), done: false };
-      const error = failure;
-      failure = null;
-      if (error) throw error;
-      return { done: true };
-    },
-    return: async () => {
-      items.length = 0;
-      end();
-      return { done: true };
-    },
-  };
-}
+  });
 
 /** Waits for a job to end. See `Jobs.wait` in jobws.d.ts. */
-export function wait(share, connection, jobId, { timeout, expect = false, ...options } = {}) {
-  const watched = watch(share, connection, jobId, { ...options, expect });
+export function wait(connection, jobId, { timeout, expect = false, ...options } = {}) {
+  const watched = watch(connection, jobId, { ...options, expect });
   const result = resultOf(watched, connection, jobId, options);
   const limited = timeout === undefined ? result : within(result, timeout, new JobTimeout(jobId, options.queue, timeout));
   return limited.finally(watched.return);

@@ -53,7 +53,7 @@ export function Pages(jobs, subscriptions) {
     if (logs !== undefined) page.logs = !!logs;
     if (before) subscriptions.want(page.subscription);
     // The page may pass positions that it has kept.
-    else page.subscription = subscriptions.join(queue, id, page, byQueue(after, queue), byQueue(logs?.after, queue));
+    else page.subscription = subscriptions.begin(queue, id, page, byQueue(after, queue), byQueue(logs?.after, queue));
     return new Promise((resolve) => page.asked.push(resolve));
   }
 

@@ -32,7 +32,7 @@ export function Sharing(subscriptions) {
         group.events.push(...member.events);
         group.logs ||= member.logs;
         group.children ||= member.children;
-        group.subscription ??= subscriptions.join(queue, jobId, group);
+        group.subscription ??= subscriptions.begin(queue, jobId, group);
         return () => {
           if (!members.includes(member)) return;
           members = members.filter((each) => each !== member);

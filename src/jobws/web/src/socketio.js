@@ -6,7 +6,6 @@ import { JobwsError } from './errors.js';
 import { act, lookup, wait, watch } from './following.js';
 import { Pages } from './pages.js';
 import { settingsOf } from './settings.js';
-import { Sharing } from './sharing.js';
 import { within } from './within.js';
 
 /** Removes the callback for the ack from the arguments, if it is the last of them, and returns it. */
@@ -16,16 +15,14 @@ const acknowledgement = (args) => (typeof args.at(-1) === 'function' ? args.pop(
 export class Jobs extends Emitter {
   /** The events of reconnecting, as on socket.io-client's manager: `jobs.io.on('reconnect', …)`. */
   io = new Emitter();
-  #connection;
-  #share;
+  connection; // also for the other modules of this package, which the build gives a short name
   #pages;
-  #requests;
 
   constructor(url, options = {}) {
     super();
     const settings = settingsOf(url, options);
     let delay; // before the next new token is fetched, in milliseconds
-    const connection = (this.#connection = Connection(settings, this, (frame) => {
+    const connection = (this.connection = Connection(settings, this, (frame) => {
       const { event, data, ref, sub } = frame;
       requests.take(frame, settings.endpoint === '/logs');
       // Answers, and frames of subscriptions that have a name, do not go to the handlers of the page.
@@ -37,15 +34,13 @@ export class Jobs extends Emitter {
       this.fire(event, data, frame.id);
     }));
     const { subscriptions, requests } = connection;
-    this.#requests = requests;
     const pages = (this.#pages = Pages(this, subscriptions));
-    this.#share = Sharing(subscriptions);
     if (options.autoConnect !== false) this.connect();
   }
 
   /** The transport in use: `websocket`, `sse`, `polling`, or null without a connection. */
   get transport() {
-    return this.#connection.transport;
+    return this.connection.transport;
   }
 
   get connected() {
@@ -53,7 +48,7 @@ export class Jobs extends Emitter {
   }
 
   get active() {
-    return this.#connection.active;
+    return this.connection.active;
   }
 
   get disconnected() {
@@ -61,7 +56,7 @@ export class Jobs extends Emitter {
   }
 
   connect() {
-    this.#connection.connect();
+    this.connection.connect();
     return this;
   }
 
@@ -70,7 +65,7 @@ export class Jobs extends Emitter {
   }
 
   disconnect() {
-    this.#connection.stop(new JobwsError('this client was disconnected'), 'io client disconnect');
+    this.connection.stop(new JobwsError('this client was disconnected'), 'io client disconnect');
     return this;
   }
 
@@ -93,7 +88,7 @@ export class Jobs extends Emitter {
 
   /** Send a request. Resolves with the data of the ack, or with `{error: {code, message}}`. */
   emitWithAck(event, data) {
-    return (event === 'subscribe-job' || event === 'unsubscribe-job' ? this.#pages : this.#requests).ask(event, data);
+    return (event === 'subscribe-job' || event === 'unsubscribe-job' ? this.#pages : this.connection.requests).ask(event, data);
   }
 
   /** Limit the time for an ack: `timeout(ms).emit(…, (error, answer) => …)`, or `.emitWithAck(…)`, which rejects. */
@@ -111,18 +106,18 @@ export class Jobs extends Emitter {
   }
 
   wait(jobId, options) {
-    return wait(this.#share, this.#connection, jobId, options);
+    return wait(this.connection, jobId, options);
   }
 
   watch(jobId, options) {
-    return { [Symbol.asyncIterator]: () => watch(this.#share, this.#connection, jobId, options) };
+    return { [Symbol.asyncIterator]: () => watch(this.connection, jobId, options) };
   }
 
   lookup(jobId, options) {
-    return lookup(this.#connection, jobId, options);
+    return lookup(this.connection, jobId, options);
   }
 
   act(action, about) {
-    return act(this.#connection, action, about);
+    return act(this.connection, action, about);
   }
 }

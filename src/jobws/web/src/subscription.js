@@ -4,11 +4,7 @@ export const OUTCOMES = ['completed', 'failed', 'removed'];
 /** Whether a list of event names contains `name` or `*`. */
 export const wants = (events, name) => events.includes('*') || events.includes(name);
 
-// A subscription that wants more events than this asks for `*` [S4].
-const MAX_EVENTS = 32;
-
-/** Returns a position, which is two unsigned integers, as one number, without the suffix after `~` [E4]. */
-const number = (position) => ((a, b) => (BigInt(a) << 64n) + BigInt(b))(...position.split(/[-~]/));
+const MAX_EVENTS = 32; // a subscription that wants more asks for `*` [S4]
 
 /**
  * Makes a subscription. `Subscriptions` describes `watcher`. `after` and `lines` are positions by queue: all events up to
@@ -16,11 +12,11 @@ const number = (position) => ((a, b) => (BigInt(a) << 64n) + BigInt(b))(...posit
  */
 export function Subscription(queue, jobId, watcher, after, lines) {
   const seen = new Map(); // by queue, whether the job was seen without an outcome since
-  const anywhere = queue === undefined || watcher.children; // its frames may be of any queue
   const self = {
     queue,
     jobId,
     watcher,
+    anywhere: queue === undefined || watcher.children, // its frames may be of any queue
     after: after ?? undefined,
     name: null, // on this connection [P1]; null if it was not requested
     acknowledged: false,
@@ -28,7 +24,6 @@ export function Subscription(queue, jobId, watcher, after, lines) {
 
     /** Returns the queues in which the job was seen without an outcome since. */
     alive: () => [...seen.keys()].filter((each) => seen.get(each)),
-
     /** Whether the job has ended in every queue in which it was seen. */
     idle: () => seen.size && !self.alive().length,
 
@@ -49,32 +44,19 @@ export function Subscription(queue, jobId, watcher, after, lines) {
     },
 
     /** Take the answer. Returns the queues where the job vanished without an outcome that was delivered. */
-    acknowledge(common, { jobs = [], unknown, after }) {
-      const all = { ...common, ...after };
-      self.acknowledged = true;
-      self.after = anywhere ? all : { [queue]: all[queue] }; // replaces all earlier positions [P5]
+    acknowledge({ jobs = [], unknown }) {
       for (const { queue, state } of jobs) if (!OUTCOMES.includes(state)) seen.set(queue, true);
       return unknown ? self.alive() : [];
-    },
-
-    /** Take the positions of a `pong` that are later than the own ones. Keep the suffix after `~` [P4]. */
-    move(after) {
-      for (const each of anywhere ? Object.keys(after) : [queue]) {
-        const [to, from] = [after[each], self.after[each]];
-        if (to && (!from || number(to) > number(from))) self.after[each] = to + (from?.match(/~.*/s) ?? '');
-      }
     },
 
     /** Whether a `gap` concerns this subscription [R6]. */
     concerns: ({ queue, jobs }) => watcher.children || ((self.queue ?? queue) === queue && (jobs?.includes(jobId) ?? true)),
 
-    /** Take an event. After a `gap`, unless the stream was trimmed, positions begin again [R6]. */
-    take({ event, id, parent, data: { queue, position, reason } }) {
+    /** Take an event. */
+    take({ event, parent, data: { queue, position } }) {
       if (event === 'job-log') return (lines = { ...lines, [queue]: position });
-      if (event === 'gap') return reason === 'trimmed' || (self.after[queue] = '0-0');
-      if (id !== undefined) self.after[queue] = id;
       // `progress` may come after the outcome, and a frame about a job below says nothing of this one [S13].
-      if (!parent && (event !== 'progress' || !seen.has(queue))) seen.set(queue, !OUTCOMES.includes(event));
+      if (!parent && event !== 'gap' && (event !== 'progress' || !seen.has(queue))) seen.set(queue, !OUTCOMES.includes(event));
     },
   };
   return self;

@@ -1,0 +1,187 @@
+"""The adapter watches whole queues, over each way to the bridge, and also across a lost connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from jobws.protocol.close_codes import CloseCode
+from jobws.protocol.session import Close
+from tests.support import eventually
+from tests.support.adapter import SOON, Rejected, in_node
+from tests.support.bridge import live_bridge
+from tests.support.fake_bridge import fake_bridge
+from tests.support.tokens import jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.adapter import Told
+    from tests.support.fake_bridge import FakeConnection
+    from tests.support.redis import Redis
+
+WAYS: Final[list[dict[str, Any]]] = [
+    SOON,
+    {"WebSocket": False, "reconnectionDelay": 10},
+    {"WebSocket": False, "reconnectionDelay": 10, "timeout": 200},
+]
+
+
+def short(told: Told) -> tuple[str, str, str | None]:
+    return told["event"], told["data"]["queue"], told["data"].get("jobId")
+
+
+async def begun(watched: AsyncIterator[Told]) -> Told:
+    """Return the next thing told, which must be an `ack`."""
+    told = await anext(watched)
+    assert told["event"] == "ack"
+    data: Told = told["data"]
+    return data
+
+
+async def events(watched: AsyncIterator[Told], count: int) -> list[tuple[str, str, str | None]]:
+    """Return the next events, without answers, which come again each time that a client over HTTP asks."""
+    found: list[tuple[str, str, str | None]] = []
+    while len(found) < count:
+        told = await anext(watched)
+        if told["event"] != "ack":
+            found.append(short(told))
+    return found
+
+
+@pytest.mark.parametrize("options", WAYS[:2])
+async def test_one_queue_several_and_every_queue(redis: Redis, options: dict[str, Any]) -> None:
+    async with live_bridge(redis.url, queues=("http", "sparql", "other")) as live, in_node() as node:
+        client = await node.io(live.url, **options)
+        async with (
+            client.watch_queue("http") as one,
+            client.watch_queue(["http", "sparql"], events=["*"]) as two,
+            client.watch_queue("*", events=["failed", "drained"]) as every,
+        ):
+            assert await begun(one) == {"queue": "http", "after": {"http": "0-0"}}
+            assert {(await begun(two))["queue"] for _ in range(2)} == {"http", "sparql"}
+            assert await begun(every) == {"queue": "*", "after": dict.fromkeys(("http", "sparql", "other"), "0-0")}
+            redis.add_event("http", "active", "1", prev="waiting")
+            redis.add_event("http", "completed", "1", returnvalue="1")
+            redis.add_event("http", "drained", None)
+            redis.add_event("sparql", "failed", "2", failedReason="no")
+            redis.add_event("other", "failed", "3", failedReason="no")
+            assert await events(one, 1) == [("completed", "http", "1")]
+            drained = ("drained", "http", None)
+            assert sorted(await events(two, 4), key=str) == sorted(
+                [("active", "http", "1"), ("completed", "http", "1"), drained, ("failed", "sparql", "2")], key=str
+            )
+            assert sorted(await events(every, 3), key=str) == sorted(
+                [drained, ("failed", "sparql", "2"), ("failed", "other", "3")], key=str
+            )
+        await eventually(lambda: not live.bridge.fanout.rooms)
+
+
+@pytest.mark.parametrize("options", WAYS)
+async def test_what_was_missed_comes_and_nothing_comes_twice(redis: Redis, options: dict[str, Any]) -> None:
+    async with live_bridge(redis.url, queues=("http",), progress_ms=0) as live, in_node() as node:
+        client = await node.io(live.url, **options)
+        async with client.watch_queue("*", events=["progress", "completed"]) as watched:
+            await begun(watched)
+            for number in range(4):
+                redis.add_event("http", "progress", str(number), data="1")
+                assert await events(watched, 1) == [("progress", "http", str(number))]
+                live.bridge.close_all(Close(CloseCode.SERVICE_RESTART, "again"))
+                redis.add_event("http", "completed", str(number), returnvalue="1")
+                assert await events(watched, 1) == [("completed", "http", str(number))]
+
+
+async def test_a_page_begins_where_it_wants(redis: Redis) -> None:
+    first = redis.add_event("http", "completed", "1", returnvalue="1")
+    second = redis.add_event("http", "completed", "2", returnvalue="1")
+    async with live_bridge(redis.url, queues=("http",)) as live, in_node() as node:
+        client = await node.io(live.url, **SOON)
+        async with client.watch_queue("http", after={"http": first}) as watched:
+            assert (await begun(watched))["after"] == {"http": first}
+            told = await anext(watched)
+            assert (*short(told), told["id"], told["replayed"]) == ("completed", "http", "2", second, True)
+
+
+@pytest.mark.parametrize("options", WAYS)
+async def test_the_numbers_of_a_queue(redis: Redis, options: dict[str, Any]) -> None:
+    redis.make_queue("http")
+    async with live_bridge(redis.url, queues=("http",), queue_stats_seconds=0.02) as live, in_node() as node:
+        client = await node.io(live.url, **options)
+        async with client.watch_queue("http", events=["queue-stats"]) as watched:
+            await begun(watched)
+            assert short(await anext(watched)) == ("queue-stats", "http", None)
+            redis.add_job("http", "1", state="active")
+            redis.add_event("http", "active", "1", prev="waiting")
+            while (told := await anext(watched))["event"] == "ack" or told["data"]["counts"]["active"] == 0:
+                pass
+
+
+async def test_a_queue_that_is_refused_ends_the_loop(redis: Redis) -> None:
+    async with keyed_bridge(redis.url, queues=("http", "secret")) as live, in_node() as node:
+        client = await node.io(live.url, token=jwt("read:jobs:http"))
+        async with client.watch_queue(["http", "secret"]) as watched:
+            with pytest.raises(Rejected, match=r"JobwsError: secret: the token does not allow this$") as refused:
+                await events(watched, 1)
+        assert refused.value.error["code"] == "forbidden"
+        await eventually(lambda: not live.bridge.fanout.rooms)
+
+
+async def answer(bridge: FakeConnection, *, gap: bool = False) -> list[dict[str, Any]]:
+    """Acknowledge the next request, which must be `subscribe-queue`, and return its items."""
+    asked = await bridge.receive()
+    assert asked["event"] == "subscribe-queue"
+    results = [{"after": {"http": "5-0"}, **({"gap": True} if gap else {})} for _ in asked["data"]]
+    await bridge.send("ack", {"request": "subscribe-queue", "results": results}, ref=asked["ref"])
+    items: list[dict[str, Any]] = asked["data"]
+    return items
+
+
+async def test_its_positions_are_those_of_events_pongs_and_gaps() -> None:
+    options = {**SOON, "pingInterval": 20}
+    async with in_node() as node, fake_bridge() as server:
+        client = await node.io(server.url, **options)
+        bridge = await server.accept()
+        async with client.watch_queue("http") as watched:
+            (item,) = await answer(bridge)
+            assert set(item) == {"sub", "queue"}
+            assert (await begun(watched))["after"] == {"http": "5-0"}
+            ping = await bridge.receive()
+            assert ping["event"] == "ping"
+            await bridge.send("pong", {"after": {"http": "6-0", "other": "9-0"}})
+            await bridge.close(1012)
+            bridge = await server.accept()
+            (item,) = await answer(bridge, gap=True)
+            assert item["after"] == {"http": "6-0"}
+            await begun(watched)
+            assert await anext(watched) == {"event": "gap", "data": {"queue": "http"}}
+            await bridge.send("drained", {"queue": "http"}, id="7-0", sub=item["sub"])
+            assert (await anext(watched))["id"] == "7-0"
+            await bridge.send("gap", {"queue": "other", "reason": "trimmed", "jobs": None})
+            await bridge.send("gap", {"queue": "http", "reason": "trimmed", "jobs": ["1"]})
+            await bridge.send("gap", {"queue": "http", "reason": "trimmed", "jobs": None})
+            assert await anext(watched) == {"event": "gap", "data": {"queue": "http", "reason": "trimmed"}}
+            await bridge.close(1012)
+            bridge = await server.accept()
+            (item,) = await answer(bridge)
+            assert item["after"] == {"http": "7-0"}
+            await begun(watched)
+            await bridge.send("gap", {"queue": "http", "reason": "recreated", "jobs": None}, sub=item["sub"])
+            assert (await anext(watched))["data"]["reason"] == "recreated"
+            await bridge.close(1012)
+            bridge = await server.accept()
+            assert (await answer(bridge))[0]["after"] == {"http": "0-0"}
+
+
+async def test_jobs_and_queues_are_asked_for_and_left_in_messages_of_their_own() -> None:
+    async with in_node() as node, fake_bridge() as server:
+        client = await node.io(server.url, **SOON, autoConnect=False)
+        async with client.watch_queue(["http", "*"], events=["*"]), client.watch("1", queue="http"):
+            await client.call("connect")
+            bridge = await server.accept()
+            assert [item["jobId"] for item in (await bridge.subscribed())["jobs"]] == ["1"]
+            items = await answer(bridge)
+            assert [(item["queue"], item["events"]) for item in items] == [("http", ["*"]), ("*", ["*"])]
+        left = [await bridge.receive() for _ in range(2)]
+        assert [each["event"] for each in left] == ["unsubscribe-job", "unsubscribe-queue"]
+        assert left[1]["data"] == [{"sub": item["sub"], "queue": item["queue"]} for item in items]
