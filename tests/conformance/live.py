@@ -69,6 +69,9 @@ class LiveTarget:
     async def vanish(self, queue: str, job_id: str) -> None:
         self._redis.client.delete(f"bull:{queue}:{job_id}")
 
+    async def add_below(self, below: dict[str, list[str]]) -> None:
+        add_below(self._redis, below)
+
     async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None:
         self._redis.client.xadd("jobws:logs", dict(fields), id=stream_id)  # type: ignore[arg-type]
 
@@ -94,10 +97,14 @@ def give(redis: Redis, vector: Vector) -> None:
     """Write what Redis has before the steps."""
     for job in vector.get("given", []):
         redis.add_job(job["queue"], job["jobId"], state=job["state"], **job["hash"])
-    for above, keys in vector.get("below", {}).items():
-        redis.client.sadd(f"{above}:dependencies", *keys)
+    add_below(redis, vector.get("below", {}))
     for queue, length in vector.get("maxLengths", {}).items():
         redis.client.hset(f"bull:{queue}:meta", "opts.maxLenEvents", length)
+
+
+def add_below(redis: Redis, below: dict[str, list[str]]) -> None:
+    for above, keys in below.items():
+        redis.client.sadd(f"{above}:dependencies", *keys)
 
 
 async def play_live(target: LiveTarget, vector: Vector) -> None:

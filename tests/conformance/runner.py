@@ -39,6 +39,8 @@ class Target(Protocol):
 
     async def vanish(self, queue: str, job_id: str) -> None: ...
 
+    async def add_below(self, below: dict[str, list[str]]) -> None: ...
+
     async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None: ...
 
     async def trim_log(self, length: int | None) -> None: ...
@@ -89,6 +91,8 @@ async def play(vector: Vector, target: Target) -> None:
                 await target.add_job_log(value["queue"], value["jobId"], value["lines"], value.get("keep"))
             case "vanish":
                 await target.vanish(value["queue"], value["jobId"])
+            case "below":
+                await target.add_below(value)
             case "log":
                 await target.add_line(value["id"], _fields(value))
             case "trimLog":

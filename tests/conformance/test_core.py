@@ -188,6 +188,9 @@ class CoreTarget:
     async def vanish(self, queue: str, job_id: str) -> None:
         raise AssertionError("nothing looks again here")
 
+    async def add_below(self, _below: object) -> None:
+        raise AssertionError("nothing looks at lists of children here")
+
     async def add_line(self, stream_id: str, fields: dict[str, bytes]) -> None:
         raise AssertionError("the log is another endpoint")
 

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from jobws.bullmq.events import RESERVED_EVENTS
 from jobws.protocol.close_codes import CloseCode, may_return
 from jobws.protocol.identifiers import KEY_SUFFIXES
-from jobws.protocol.messages import RESERVED_EVENTS
 from jobws.server.settings import Settings
 from tests.conformance.client_player import load_client_vectors
 from tests.conformance.runner import load_vectors, vector_id

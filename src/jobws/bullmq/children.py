@@ -7,7 +7,6 @@ fails is in none. Then only its own hash says which job is above it, in `parentK
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hiredis
@@ -36,6 +35,15 @@ class Counts(NamedTuple):
     failed: int
 
 
+class Children(NamedTuple):
+    """The keys of a job's children: that have not ended, that completed, and that failed, ignored or not."""
+
+    waiting: list[bytes]
+    completed: list[bytes]
+    ignored: list[bytes]
+    failed: list[bytes]
+
+
 class CountChildren(Struct, frozen=True):
     """A query for how many children some jobs have, given by their keys: for each job, a number for each of `LISTS`."""
 
@@ -56,7 +64,7 @@ class CountChildren(Struct, frozen=True):
 
 
 class ListChildren(Struct, frozen=True):
-    """A query for the children in the four lists of each of some jobs, which are given by their keys."""
+    """A query for the children of some jobs, which are given by their keys."""
 
     keys: tuple[bytes, ...]
 
@@ -64,15 +72,14 @@ class ListChildren(Struct, frozen=True):
         """Return the commands whose replies `parse` reads."""
         return [(command, key + suffix, *rest) for key in self.keys for suffix, (command, *rest) in LISTS.items()]
 
-    def parse(self, replies: Sequence[object]) -> list[list[bytes]]:
-        """Return the keys of the children of each job, in the order of `keys`. There are none for an unknown job.
+    def parse(self, replies: Sequence[object]) -> list[Children]:
+        """Return the children of each job, in the order of `keys`. There are none for an unknown job.
 
         Raises:
             RedisUnavailableError: Redis does not tell.
         """
         lists = [each if isinstance(each, list) else [] for each in map(_checked, replies)]
-        size = len(LISTS)
-        return [[*chain(*lists[index : index + size])] for index in range(0, len(lists), size)]
+        return [Children(*lists[index : index + len(LISTS)]) for index in range(0, len(lists), len(LISTS))]
 
 
 class ListParents(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from jobws.protocol.codec import json_text, raw_json
 from jobws.protocol.job_path import job_path
-from jobws.protocol.messages import OUTCOMES, RESERVED_EVENTS
+from jobws.protocol.messages import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,27 @@ if TYPE_CHECKING:
 
 # The field of each event that holds JSON text. QueueEvents 6.7 parses only these (`delay` with Number()).
 _JSON_FIELDS: Final = {b"completed": b"returnvalue", b"progress": b"data", b"delayed": b"delay"}
+# Names that mean something else to clients of jobws, or to code written for socket.io. A custom event with such a name
+# is sent as `custom:<name>`.
+RESERVED_EVENTS: Final = frozenset(
+    {
+        "hello",
+        "ack",
+        "error",
+        "gap",
+        "pong",
+        "ping",
+        "expiring",
+        "ended",
+        "authenticate",
+        "dropped",
+        "job-log",
+        "queue-stats",
+        "connect",
+        "connect_error",
+        "disconnect",
+    }
+)
 # The names of events and fields repeat in every entry, so each is encoded as JSON only once. This is how many names of
 # each sort are cached, so that a producer of random names cannot fill the memory.
 _NAMES_KEPT: Final = 1024

@@ -20,27 +20,6 @@ Cursor: TypeAlias = dict[str, str]
 
 # After each of these a job has ended: it completed, finally failed, or was removed.
 OUTCOMES: Final = frozenset({"completed", "failed", "removed"})
-# Names that mean something else to clients of jobws, or to code written for socket.io. A custom event with such a name
-# is sent as `custom:<name>`.
-RESERVED_EVENTS: Final = frozenset(
-    {
-        "hello",
-        "ack",
-        "error",
-        "gap",
-        "pong",
-        "ping",
-        "expiring",
-        "ended",
-        "authenticate",
-        "dropped",
-        "job-log",
-        "queue-stats",
-        "connect",
-        "connect_error",
-        "disconnect",
-    }
-)
 
 
 class ItemError(Struct, frozen=True):
@@ -91,12 +70,21 @@ class Hello(Struct, tag_field="event", tag="hello", frozen=True):
     data: HelloData
 
 
+class Tree(Struct, frozen=True):
+    """How many jobs are below a job in its flow: that completed, that failed, and all together."""
+
+    done: int
+    failed: int
+    total: int
+
+
 class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     """The state of a job in Redis, up to the stream id `at`, which is null if the queue has no events yet.
 
     Times are in milliseconds since 1970, on the clock of the producer or worker that wrote them. `progress` is JSON as
     the worker gave it. `truncated` is true if a value was too large for a snapshot and is cut or left out. `href` is
-    the path of the event that has the result, if the job is gone and the result was too large for the answer.
+    the path of the event that has the result, if the job is gone and the result was too large for the answer. `tree`
+    is there only if `children` was asked for, and counts only jobs that the client may read.
     """
 
     queue: str
@@ -116,6 +104,7 @@ class JobSnapshot(Struct, rename="camel", frozen=True, omit_defaults=True):
     stacktrace: Raw | UnsetType = UNSET
     truncated: bool | UnsetType = UNSET
     href: str | UnsetType = UNSET
+    tree: Tree | UnsetType = UNSET
 
 
 class Evicted(Struct, rename="camel", frozen=True, omit_defaults=True):

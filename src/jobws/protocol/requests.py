@@ -120,10 +120,13 @@ def may_subscribe(sight: Sight, request: SubscriptionRequest) -> bool:
     """
     if request.is_stats_only:
         return sight.reads_a_queue if request.key.queue is None else sight.reads_queue(request.key.queue)
-    top = None if request.child_of is None else request.child_of.top
-    if top is not None and sight.reads_children(top.queue or "", top.job_id or ""):
-        return True
-    return may_read(sight, request.key)
+    below = request.child_of
+    return may_read(sight, request.key) if below is None else may_follow(sight, below.top, request.key)
+
+
+def may_follow(sight: Sight, top: Room, room: Room) -> bool:
+    """Whether a client that follows the flow of the job `top` may read this job below it."""
+    return sight.reads_children(top.queue or "", top.job_id or "") or may_read(sight, room)
 
 
 class _Parser:

@@ -77,6 +77,8 @@ export interface JobSnapshot<Result = unknown> {
   truncated?: true;
   /** Where the event with the result is (H11), if the job is gone and the result was too large for the answer (H6). */
   href?: string;
+  /** How many jobs are below it in its flow (S13): completed, failed, and all. With `children` alone. */
+  tree?: { done: number; failed: number; total: number };
 }
 
 /** Which job an event is about. */

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 LARGE = "x" * 2000
+EXPECTED = "`event`: expected &queue= beside it, and no &wait= or &children="
 GONE = "neither the event nor its job is there any more, or the job has no outcome"
 
 
@@ -80,8 +81,9 @@ async def test_every_event_of_a_job_can_be_asked_for_and_no_other_jobs(redis: Re
     [
         ("queue=http&jobId=1&event=now", 400, "bad-data", "`event` must be the `id` of an event, as its `href` has it"),
         ("queue=http&jobId=1&event=", 400, "bad-data", "`event` must be the `id` of an event, as its `href` has it"),
-        ("jobId=1&event=1-0", 400, "bad-data", "`event`: expected &queue= beside it, and no &wait="),
-        ("queue=http&jobId=1&event=1-0&wait=1", 400, "bad-data", "`event`: expected &queue= beside it, and no &wait="),
+        ("jobId=1&event=1-0", 400, "bad-data", EXPECTED),
+        ("queue=http&jobId=1&event=1-0&wait=1", 400, "bad-data", EXPECTED),
+        ("queue=http&jobId=1&event=1-0&children=1", 400, "bad-data", EXPECTED),
         ("queue=http&jobId=1&event=1-0&event=1-0", 400, "bad-data", "`event` was given twice"),
         ("queue=http&jobId=1:logs&event=1-0", 410, "gone", GONE),
         (

@@ -58,7 +58,7 @@ class Events(AsyncIterator[Event]):
 
     Attributes:
         snapshots: By job id, the job's snapshots (protocol.md, S2) at the beginning of the watch: one per queue that
-            has the job.
+            has the job. With `children`, the snapshot has `tree`, which counts the jobs below (S13).
     """
 
     def __init__(self, inbox: Inbox) -> None:

@@ -9,16 +9,17 @@ from msgspec import UNSET, structs
 from jobws.hub.client import SEARCH_SIZE
 from jobws.hub.jobs.subscription import now_in
 from jobws.protocol.messages import AckData, Cursor, ItemError, Result
+from jobws.protocol.request_types import Room
 from jobws.protocol.requests import FORBIDDEN, may_subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.subscription import Subscription
-    from jobws.protocol.messages import Evicted
-    from jobws.protocol.request_types import Sight, Subscribe, SubscriptionKey
+    from jobws.protocol.messages import Evicted, Tree
+    from jobws.protocol.request_types import Sight, Subscribe, SubscriptionKey, SubscriptionRequest
 
 UNSUBSCRIBED: Final = ItemError("unsubscribed", "the subscription was left before it was answered")
 UNAVAILABLE: Final = ItemError("unavailable", "Redis does not answer; subscribe again later")
@@ -39,15 +40,17 @@ class PendingSubscription:
         subscriptions: The subscription of each item of the request, in order, or the error of the item.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
         evicted: The older subscriptions that were ended to make room.
+        trees: What was counted of the flows that are to be followed, by the jobs at their tops, for their snapshots.
     """
 
-    __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions")
+    __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions", "trees")
 
     def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
         self.request = request
         self.subscriptions: list[Subscription | ItemError] = []
         self.evicted: list[Evicted] = []
         self.flow: Flow | None = None
+        self.trees: dict[Room, Tree] = {}
         self._labels = labels
 
     @property
@@ -62,7 +65,11 @@ class PendingSubscription:
         return len(self.subscriptions) + REPLAY_SIZE * replays + (SEARCH_SIZE if unknown else 0)
 
     def limit(self, sight: Sight) -> None:
-        """Replace by FORBIDDEN each subscription of this request that the client's new rights `sight` do not allow."""
+        """Replace by FORBIDDEN each subscription of this request that the client's new rights `sight` do not allow.
+
+        `trees` may count jobs that these rights do not allow, so that it becomes a new, empty dictionary.
+        """
+        self.trees = {}
         self.subscriptions = [
             each if isinstance(each, ItemError) or may_subscribe(sight, each.request) else FORBIDDEN
             for each in self.subscriptions
@@ -76,6 +83,12 @@ class PendingSubscription:
             for subscription in self.subscriptions
             if not isinstance(subscription, ItemError) and not subscription.ended
         ]
+
+    @property
+    def tops(self) -> list[Room]:
+        """The jobs of the `present` subscriptions that are to follow flows."""
+        keys = [each.request.key for each in self.present if each.request.children]
+        return [Room(key.queue, key.job_id) for key in keys]
 
     @property
     def queues(self) -> set[str | None]:
@@ -97,6 +110,8 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
         fanout: Where the positions of the ack come from.
     """
     request, evicted = pending.request, pending.evicted or UNSET
+    if pending.trees:
+        results = [_with_tree(result, item, pending.trees) for result, item in zip(results, request.items, strict=True)]
     if request.many:
         common = _common(pending, fanout)
         own = [_without(result, common) for result in results]
@@ -114,6 +129,14 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
         evicted=evicted,
         after=result.after,
     )
+
+
+def _with_tree(result: Result, item: SubscriptionRequest | ItemError, trees: Mapping[Room, Tree]) -> Result:
+    """Return the result of an item with `tree` in its snapshot, if the item wants `children`."""
+    if isinstance(item, ItemError) or not item.children or result.jobs is UNSET:
+        return result
+    tree = trees.get(Room(item.key.queue, item.key.job_id), UNSET)
+    return structs.replace(result, jobs=[structs.replace(job, tree=tree) for job in result.jobs])
 
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET, structs
+
 from jobws.access.sights import sight_of
 from jobws.bullmq.child_names import snapshot_without_child
 from jobws.errors import RequestError
@@ -13,20 +15,20 @@ from jobws.protocol.messages import ItemError, JobSnapshot, Result
 from jobws.protocol.request_types import Room
 from jobws.server.http.lookup_body import read_rooms
 from jobws.server.http.request import body_text, json_answer, parameters
-from jobws.server.http.rights import examined, identity_of
+from jobws.server.http.rights import examined, identity_of, judged
 from jobws.server.http.service import UNKNOWN_QUEUE
 from jobws.server.http.wait import first_outcome, has_ended, parse_wait, with_outcome
 from jobws.server.http.whole_event import whole_event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from jobws.access.sights import AnySight
     from jobws.bullmq.snapshot import Found, Job
-    from jobws.protocol.request_types import SubscriptionKey
+    from jobws.protocol.request_types import Sight, SubscriptionKey
     from jobws.server.http.service import Service
 
 
@@ -51,21 +53,22 @@ class JobLookups:
 
     async def query(self, request: Request) -> Response:
         """`GET /jobs?queue=&jobId=&event=`. This form serves ids with a slash, too."""
-        asked = parameters(request, ("queue", "jobId", "event", "wait"))
+        asked = parameters(request, ("queue", "jobId", "event", "wait", "children"))
         if "jobId" not in asked:
             raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")
         queue, job_id = asked.get("queue"), parse_job_id(asked["jobId"])
         if "event" not in asked:
             return await self._job(request, Room(queue, job_id))
-        if queue is None or "wait" in asked:
-            raise RequestError("bad-data", "`event`: expected &queue= beside it, and no &wait=")
+        if queue is None or "wait" in asked or "children" in asked:
+            raise RequestError("bad-data", "`event`: expected &queue= beside it, and no &wait= or &children=")
         return await whole_event(self._service, queue, job_id, asked["event"], sight_of(identity_of(request)))
 
     async def _job(self, request: Request, room: Room) -> Response:
         """Return a job, or the list of jobs with this id if no queue is named.
 
         With `?wait=SECONDS`, this first waits until one of these jobs has ended, but for that time at most. Then it
-        returns their present state. If there is no such job yet, this waits, too, since one may be added.
+        returns their present state. If there is no such job yet, this waits, too, since one may be added. With
+        `?children=1`, the jobs below it in its flow are counted.
 
         Raises:
             RequestError: `unknown-job`: there is no such job, even after the wait; or the request is refused for
@@ -74,7 +77,10 @@ class JobLookups:
         """
         service, identity = self._service, identity_of(request)
         sight = sight_of(identity)
-        seconds = parse_wait(parameters(request, ("wait",)).get("wait"), service.settings.max_wait_seconds)
+        asked = parameters(request, ("wait", "children"))
+        seconds = parse_wait(asked.get("wait"), service.settings.max_wait_seconds)
+        if "children" in asked and (asked["children"] not in ("1", "true") or room.queue is None):
+            raise RequestError("bad-data", "`children` can only be 1 or true, and needs the job's `queue`")
         may_come = bool(seconds) and room.queue in service.nameable
         snapshots = await self._look_up(room, sight, may_come=may_come)
         if seconds and not has_ended(snapshots):
@@ -85,7 +91,16 @@ class JobLookups:
         if not snapshots:
             where = "any queue" if room.queue is None else f'queue "{room.queue}"'
             raise RequestError("unknown-job", f"no job of that id in {where}; it may have been removed")
+        if "children" in asked:
+            snapshots = await self._with_tree(request, room, snapshots)
         return json_answer(snapshots[0] if room.queue is not None else Jobs(snapshots))
+
+    async def _with_tree(self, request: Request, room: Room, snapshots: Sequence[JobSnapshot]) -> list[JobSnapshot]:
+        async def judge(examine: Callable[[Sight], object]) -> AnySight:
+            return sight_of(await judged(request, lambda identity: examine(sight_of(identity))))
+
+        trees = await self._service.trees.count([room], judge)
+        return [structs.replace(each, tree=trees.get(room, UNSET)) for each in snapshots]
 
     async def _look_up(self, room: Room, sight: AnySight, *, may_come: bool = False) -> list[JobSnapshot]:
         """Return the present snapshots of the jobs of a room. A job that does not exist has none.

@@ -161,6 +161,7 @@ def document() -> JsonObject:
     new_job = body(ref("NewJob"))
     done: dict[int, JsonObject | str] = {200: ref("Acted")}
     children = query("children", {"enum": ["1", "true"], "description": "Remove the jobs below it in its flow, too."})
+    tree = query("children", {"enum": ["1", "true"], "description": "Count the jobs below it in its flow, as `tree`."})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -174,7 +175,7 @@ def document() -> JsonObject:
                     "One job (with `queue`), those of that id in every queue, or one event of a job (with `event`).",
                     {200: {"anyOf": [ref("JobSnapshot"), ref("Jobs"), ref("WholeEvent")]}},
                     (*_ASKING, 410),
-                    [query("jobId", _ID, required=True), query("queue", _LABEL), wait, event],
+                    [query("jobId", _ID, required=True), query("queue", _LABEL), wait, event, tree],
                 ),
                 "post": operation(
                     "Add a job.",
@@ -194,7 +195,7 @@ def document() -> JsonObject:
                 ),
             },
             "/jobs/{queue}/{jobId}": {
-                "get": operation("One job.", {200: ref("JobSnapshot")}, _ASKING, [queue, job_id, wait]),
+                "get": operation("One job.", {200: ref("JobSnapshot")}, _ASKING, [queue, job_id, wait, tree]),
                 "delete": operation("Remove a job.", done, _ACTING_ON_JOB, [queue, job_id, children]),
             },
             "/jobs/{queue}/{jobId}/retry": {

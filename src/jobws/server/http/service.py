@@ -14,6 +14,7 @@ from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
 from jobws.server.http.request import BodyLimits
 from jobws.server.http.token_end import token_end
+from jobws.server.jobs.trees import Trees
 from jobws.server.websocket.in_process_client import InProcessClient
 from jobws.turn import Turn
 
@@ -68,6 +69,9 @@ class Service:
         privacy: What clients are not shown.
         payloads: Makes the payloads of events.
         numbers: Reads the numbers of queues.
+
+    Attributes:
+        trees: Counts the jobs of flows.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Service:
         self._result_store = result_store
         self._submitter = submitter
         self._numbers = numbers
+        self.trees = Trees(queues.by_label, store)
 
     def _check_running(self) -> None:
         if not self._tasks.are_running:

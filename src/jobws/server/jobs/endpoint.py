@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -22,6 +22,8 @@ from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
 from jobws.server.jobs.flows import Flows
 from jobws.server.jobs.reading_back import retry_until_available
+from jobws.server.jobs.trees import Trees
+from jobws.server.websocket.asked_client import judge_client
 from jobws.server.websocket.clients import Endpoint
 from jobws.turn import Turn
 
@@ -76,6 +78,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         tasks: Tasks,
         counts: SubscriptionCounts,
     ) -> None:
+        self._trees = Trees(queues.by_label, flow_store)
         self._flows = Flows(fanout, queues, flow_store, self.look_up, tasks, flow_seconds)
         self._counts = counts
         self._settings = settings
@@ -107,8 +110,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
 
     async def _begin(self) -> None:
         batch, self._next = self._next, []
-        # Requests that wait for a queue to be read must not delay the others.
-        apart: dict[tuple[str, ...], Waiting] = {}
+        # Requests that wait for a queue to be read, or for the jobs of flows to be counted, must not delay the others.
+        apart: dict[tuple[bool, tuple[str, ...]], Waiting] = {}
         labels = self._queues.by_label
         everywhere = cache(lambda: self._unread(labels))
         for client, pending in batch:
@@ -119,12 +122,12 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             # The empty label represents the queues that discovery has not found yet.
             if None in pending.queues and not self._fanout.knows_all:
                 awaited += ("",)
-            apart.setdefault(awaited, []).append((client, pending))
-        for awaited, some in apart.items():
-            if awaited:
-                self._tasks.spawn(self._run, some)
-        if () in apart:
-            await self._run(apart[()])
+            apart.setdefault((bool(pending.tops), awaited), []).append((client, pending))
+        immediate = apart.pop((False, ()), None)
+        for some in apart.values():
+            self._tasks.spawn(self._run, some)
+        if immediate is not None:
+            await self._run(immediate)
 
     def _unread(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return those of `labels` for which `Queues.must_wait_for` is true.
@@ -160,8 +163,16 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     async def _answer(self, batch: Waiting) -> None:
         while batch:
             query = await self._ask(batch)
+            if flows := [each for each in batch if each[1].tops]:
+                async with anyio.create_task_group() as group:
+                    for client, pending in flows:
+                        group.start_soon(self._count, client, pending)
             while read_again := await self._complete(batch, query):
                 await self._queues.wait_until_read(read_again)
+
+    async def _count(self, client: JobClient, pending: PendingSubscription) -> None:
+        trees = pending.trees  # with new rights, the request has another dictionary
+        trees.update(await self._trees.count(pending.tops, partial(judge_client, client)))
 
     async def _complete(self, batch: Waiting, query: Query) -> set[str]:
         """Answer the requests that can be answered, and remove these from `batch`. The others stay in it.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
-from jobws.access.asked_sight import AskedSight
 from jobws.bullmq.children import CountChildren, ListChildren, ListParents, ReadEnds, room_of
 from jobws.bullmq.family import labels_by_front
 from jobws.errors import RedisUnavailableError, RequestError
@@ -23,14 +22,13 @@ from jobws.protocol.identifiers import START, is_after
 from jobws.protocol.request_types import Room
 from jobws.protocol.requests import may_subscribe
 from jobws.server.auto_reset_event import AutoResetEvent
-from jobws.server.websocket.asked_client import asked_rights
+from jobws.server.jobs.trees import MAX_JOBS, portions
+from jobws.server.websocket.asked_client import judge_client
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-    from jobws.access.asked import Rehearsal
     from jobws.bullmq.children import Counts
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
@@ -38,13 +36,10 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.following import FollowingClient
     from jobws.hub.jobs.pending import PendingSubscription
     from jobws.protocol.messages import Cursor
+    from jobws.protocol.request_types import Sight
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.tasks import Tasks
 
-    Each = TypeVar("Each")
-
-JOBS_AT_ONCE: Final = 200
-MAX_JOBS: Final = 10_000  # in one flow
 # How soon a look may follow the one before.
 LEAST_SECONDS: Final = 0.02
 # How long the pause between two looks is for each job of the flow, and for each flow of the bridge if each client has
@@ -227,7 +222,7 @@ class _Follower:
         ended = {room for room in rooms if room in flow.below and flow.below[room].has_ended}
         keys = {room: key for room in rooms if not (room in ended and room in self._read) and (key := self._key(room))}
         changed: dict[Room, bytes] = {}
-        for some in _portions(keys):
+        for some in portions(keys):
             counted = await store.ask(CountChildren(tuple(map(keys.__getitem__, some))))
             for room, counts in zip(some, counted, strict=True):
                 if counts.waiting or self._counts.get(room) != counts:
@@ -237,9 +232,9 @@ class _Follower:
             self._client.end_flow(flow, TOO_LARGE)
             return []
         found: list[tuple[Room, list[bytes]]] = []
-        for some in _portions(changed):
+        for some in portions(changed):
             lists = await store.ask(ListChildren(tuple(map(changed.__getitem__, some))))
-            found += zip(some, lists, strict=True)
+            found += ((room, [*chain(*each)]) for room, each in zip(some, lists, strict=True))
         self._read = (self._read - keys.keys()) | (ended & keys.keys())
         return found
 
@@ -256,18 +251,15 @@ class _Follower:
         seen.update(new)
         if not new or self._flow.top.ended:
             return []
-        while (rights := asked_rights(self._client)) is not None:
-            await rights.judge(lambda rehearsal: self._examine(rehearsal, new))
-            if asked_rights(self._client) is rights:
-                break
+        await judge_client(self._client, lambda sight: self._examine(sight, new))
         before = set(self._flow.below)
         pending = self._client.follow(self._flow, new.items())
         self._flows.look_up(self._client, pending)
         return [room for room in self._flow.below if room not in before]
 
-    def _examine(self, rehearsal: Rehearsal, new: Mapping[Room, Room]) -> None:
+    def _examine(self, sight: Sight, new: Mapping[Room, Room]) -> None:
         for request in self._flow.requests(new.items()):
-            may_subscribe(AskedSight(rehearsal), request)
+            may_subscribe(sight, request)
 
     async def _orphans(self, after: Cursor) -> dict[Room, bytes]:
         """Return the jobs that failed after these positions and have a job above them, with the key of that job.
@@ -284,16 +276,9 @@ class _Follower:
                 if last is not None and last.kind.name.text == "failed" and is_after(last.stream_id, start):
                     failed.append(job_id)
                 await turn.pause()
-            for some in _portions(failed):
+            for some in portions(failed):
                 parents = await self._flows.store.ask(ListParents(queue, tuple(some)))
                 for job_id, parent in zip(some, parents, strict=True):
                     if parent is not None:
                         found[Room(label, job_id.decode(errors="replace"))] = parent
         return found
-
-
-def _portions(items: Iterable[Each]) -> Iterator[list[Each]]:
-    """Yield the items, as many together as one query to Redis asks for."""
-    left = iter(items)
-    while some := list(islice(left, JOBS_AT_ONCE)):
-        yield some

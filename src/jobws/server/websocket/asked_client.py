@@ -10,7 +10,9 @@ from jobws.errors import RequestError
 from jobws.hub.client import Client
 
 if TYPE_CHECKING:
-    from jobws.access.asked import Rehearsal
+    from collections.abc import Callable
+
+    from jobws.protocol.request_types import Sight
 
 AnyHubClient: TypeAlias = Client[Any, Any]
 
@@ -21,20 +23,32 @@ def asked_rights(client: AnyHubClient) -> AskedRights | None:
     return sight.rights if isinstance(sight, AskedSight) and isinstance(sight.rights, AskedRights) else None
 
 
+async def judge_client(client: AnyHubClient, examine: Callable[[Sight], object]) -> Sight:
+    """Have the authorizer, if there is one, asked for all that `examine` needs.
+
+    Returns what the client may see. Until the next await, it has the answers.
+
+    Args:
+        client: The client.
+        examine: Looks at the sight that it is given for everything that is needed. It must change nothing.
+
+    Raises:
+        RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
+    """
+    rights, judged = asked_rights(client), None
+    while rights is not judged and rights is not None:
+        await rights.judge(lambda rehearsal: examine(AskedSight(rehearsal)))
+        rights, judged = asked_rights(client), rights  # a new token may have come meanwhile
+    return client.session.sight
+
+
 async def judge_message(client: AnyHubClient, message: str | bytes) -> RequestError | None:
     """Have the authorizer asked what a message needs. Until the next await, the client's rights have the answers.
 
     Returns why the message cannot be judged now, or None if it can.
     """
-
-    def examine(rehearsal: Rehearsal) -> None:
-        client.session.rehearse(message, AskedSight(rehearsal))
-
-    rights, judged = asked_rights(client), None
-    while rights is not judged and rights is not None:
-        try:
-            await rights.judge(examine)
-        except RequestError as error:
-            return error
-        rights, judged = asked_rights(client), rights  # a new token may have come meanwhile
+    try:
+        await judge_client(client, lambda sight: client.session.rehearse(message, sight))
+    except RequestError as error:
+        return error
     return None
