@@ -23,6 +23,7 @@ from tests.support.certificates import certify
 from tests.support.http import ask
 from tests.support.http_server import Asked, HttpServer, Reply
 from tests.support.signing import ec_key, ed_key, jwk, jwks, rsa_key, signed_token
+from tests.support.tokens import VALID_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,7 +39,7 @@ BOTH = jwks(jwk(ed_key(), kid="first"), jwk(ed_key(1), kid="next"))
 
 
 def token(kid: str, key: object, algorithm: str = "EdDSA") -> str:
-    claims = {"scope": "admin", "exp": int(time.time()) + 300}
+    claims = {"scope": "admin", "exp": int(time.time()) + VALID_SECONDS}
     return signed_token({"alg": algorithm, "kid": kid}, claims, key)
 
 

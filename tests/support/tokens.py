@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.bridge import Live, live_bridge
 from tests.support.signing import SECRET, signed_token
@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
     from tests.support.bridge import Live
 
+# Longer than the tests take: several modules make tokens when they are collected, and use them in their last test.
+VALID_SECONDS: Final = 86_400
+
 
 def keyed_bridge(redis_url: str, **settings: Any) -> AbstractAsyncContextManager[Live]:
     """A bridge that verifies the tokens of `jwt`."""
     return live_bridge(redis_url, **{"jwt_secret": SECRET.decode(), **settings})
 
 
-def jwt(scope: str, *, seconds: float = 300, key: object = SECRET, **claims: object) -> str:
-    """Return a token that expires in `seconds`."""
+def jwt(scope: str, *, seconds: float = VALID_SECONDS, key: object = SECRET, **claims: object) -> str:
+    """Return a token that expires in `seconds`; a day if they are not given."""
     return signed_token({"alg": "HS256"}, {"scope": scope, "exp": int(time.time() + seconds), **claims}, key)
 
 
-def bearer(scope: str, *, seconds: float = 300, **claims: object) -> dict[str, str]:
+def bearer(scope: str, *, seconds: float = VALID_SECONDS, **claims: object) -> dict[str, str]:
     """Return the header that carries such a token."""
     return {"Authorization": f"Bearer {jwt(scope, seconds=seconds, **claims)}"}
 
