@@ -25,6 +25,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from jobws.client import connect as connect_async
 from jobws.client import connect_logs as connect_logs_async
+from jobws.protocol.requests import EVERY_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -161,6 +162,16 @@ class Jobs:
         wanted = {"expect": expect, "logs": logs, "children": children}
         stream = _Stream(self._portal, self._client.watch(job_ids, queue, events, **wanted))
         return _each(stream, float("inf"))
+
+    def watch_queue(
+        self,
+        queues: str | Iterable[str] = EVERY_QUEUE,
+        events: Collection[str] | None = None,
+        *,
+        after: Mapping[str, str] | None = None,
+    ) -> Iterator[Event]:
+        """Yield the events of whole queues from now on until the iterator is closed; see `Client.watch_queue`."""
+        return _each(_Stream(self._portal, self._client.watch_queue(queues, events, after=after)), float("inf"))
 
 
 class _Stream(Generic[Value]):

@@ -49,6 +49,8 @@ async def test_its_calls(redis: Redis) -> None:
             assert outcomes[job.job_id] == "done"
             assert isinstance(outcomes["bad"], JobFailed)
             assert jobs.wait(job.job_id, "http", timeout_s=30) == "done"
+            missed = jobs.watch_queue("http", ["failed"], after={"http": "0-0"})
+            assert next(missed).data["jobId"] == "bad"
             unfinished = jobs.watch("later")
             next(jobs.watch(job.job_id))
         del unfinished  # its loop has ended by now

@@ -56,7 +56,7 @@ async def test_what_the_readme_shows_runs_with_the_module_that_the_bridge_serves
         chromium.page(f"{live.url}/queues" if own else f"{pages.origin}/package.json") as page,
         trio.open_nursery() as nursery,
     ):
-        shown = block("js", "for await").replace("http://127.0.0.1:8787", live.url)
+        shown = block("js", "jobs.watch(").replace("http://127.0.0.1:8787", live.url)
         # A function must import in this form what a script imports in its first lines.
         script = re.sub(r"^import (\{.*\}) from ('.*');", r"const \1 = await import(\2);", shown)
         assert script != shown

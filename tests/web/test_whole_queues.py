@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import trio
 
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from tests.support import eventually
 from tests.support.adapter import SOON, Rejected, in_node
 from tests.support.bridge import live_bridge
+from tests.support.documents import block
 from tests.support.fake_bridge import fake_bridge
 from tests.support.tokens import jwt, keyed_bridge
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.adapter import Told
+    from tests.support.browser import Chromium
     from tests.support.fake_bridge import FakeConnection
     from tests.support.redis import Redis
 
@@ -185,3 +189,27 @@ async def test_jobs_and_queues_are_asked_for_and_left_in_messages_of_their_own()
         left = [await bridge.receive() for _ in range(2)]
         assert [each["event"] for each in left] == ["unsubscribe-job", "unsubscribe-queue"]
         assert left[1]["data"] == [{"sub": item["sub"], "queue": item["queue"]} for item in items]
+
+
+async def test_what_the_documents_show_runs_in_a_page(redis: Redis, chromium: Chromium) -> None:
+    redis.make_queue("http")
+    async with (
+        live_bridge(redis.url, queues=("http", "sparql")) as live,
+        chromium.page(f"{live.url}/queues") as page,
+        trio.open_nursery() as nursery,
+    ):
+        shown = block("js", "watchQueue").replace("http://127.0.0.1:8787", live.url)
+        # A function must import in this form what a script imports in its first lines.
+        script = re.sub(r"^import (\{.*\}) from ('.*');", r"const \1 = await import(\2);", shown, flags=re.MULTILINE)
+        until = "{ log: (...line) => { told.push(line); if (line[0] === 'failed') jobs.disconnect(); } }"
+        nursery.start_soon(
+            page.run,
+            f"async () => {{ const told = window.told = []; const console = {until}; try {{ {script} }} catch {{}} }}",
+        )
+        await page.until("() => window.told?.filter(([event]) => event === 'queue-stats').length === 2")
+        redis.add_event("http", "failed", "43", failedReason="no such page")
+        await page.until("() => window.told.at(-1)[0] === 'failed'")
+        told = await page.run("() => window.told")
+        nursery.cancel_scope.cancel()
+    assert {line[0] for line in told} == {"ack", "queue-stats", "failed"}
+    assert (told[-1][1], told[-1][2]["failedReason"]) == ("http", "no such page")

@@ -12,8 +12,9 @@ from jobws.client.connection.token import Credentials, Token
 from jobws.client.jobs.inbox import Inbox
 from jobws.client.jobs.iterators import Events, Outcomes
 from jobws.client.jobs.subscriptions import Subscriptions
+from jobws.client.jobs.whole_queues import WatchesQueues, require_label
 from jobws.errors import ClientError, RequestError, ResponseError
-from jobws.protocol.identifiers import MAX_QUEUE_BYTES, is_text, parse_job_id
+from jobws.protocol.identifiers import is_text, parse_job_id
 from jobws.protocol.messages import OUTCOMES, HelloData
 from jobws.protocol.request_fields import MAX_EVENT_BYTES
 from jobws.protocol.request_types import Room
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 JobId: TypeAlias = str | int  # BullMQ's own ids are decimal numbers
 
 
-class Client:
+class Client(WatchesQueues):
     """A client of one bridge; `connect` makes it. Any number of tasks may use it.
 
     After a lost connection the client reconnects and continues where it was. Waiting tasks do not notice this, except
@@ -215,9 +216,8 @@ class Client:
 
 
 def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
-    # A longer label could make the bridge end the connection, which other tasks share.
-    if queue is not None and not (is_text(queue) and len(queue.encode()) <= MAX_QUEUE_BYTES):
-        raise ResponseError("bad-queue", f"`queue` must be valid Unicode text of at most {MAX_QUEUE_BYTES} bytes")
+    if queue is not None:
+        require_label(queue)
     rooms: dict[Room, None] = {}
     for job_id in job_ids:
         try:

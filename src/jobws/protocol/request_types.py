@@ -29,6 +29,11 @@ class Room(Struct, frozen=True):
     job_id: str | None
 
     @property
+    def name(self) -> str:
+        """What messages to people call it: the id of the job, the label of the queue, or `*`."""
+        return self.job_id or self.queue or "*"
+
+    @property
     def is_every_queue(self) -> bool:
         """Whether the subscription is to all whole queues."""
         return self.queue is None and self.job_id is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Inbox(AsyncIterator[Item]):
-    """Watches the jobs in `rooms` inside its context, and yields what comes. For the other arguments see `Watch`."""
+    """Watches what is in `rooms` inside its context, and yields what comes. For the other arguments see `Watch`.
+
+    `subscribe` makes the subscription of a watch to a room.
+    """
 
     def __init__(
         self,
@@ -29,13 +32,14 @@ class Inbox(AsyncIterator[Item]):
         strict: bool,
         logs: bool = False,
         children: bool = False,
+        subscribe: Callable[[Watch, Room], object] = Subscription,
     ) -> None:
         # Bounded by the watch's backlog (`subscriptions.BACKLOG_BYTES`), not by the channel.
         send, self._items = trio.open_memory_channel[Item](math.inf)
         self._session = session
         self._watch = Watch(send.send_nowait, events, strict, logs, children)
         for room in rooms:
-            Subscription(self._watch, room)
+            subscribe(self._watch, room)
         self._open = len(self._watch.open)
 
     def __enter__(self) -> Self:

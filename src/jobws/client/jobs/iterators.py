@@ -54,7 +54,7 @@ class Outcomes(AsyncIterator[tuple[str, object]]):
 
 
 class Events(AsyncIterator[Event]):
-    """Yields the events of the watched jobs, and ends when every job has had its outcome. `Client.watch` makes it.
+    """Yields the events of watched jobs until every job has had its outcome, or those of whole queues, without an end.
 
     Attributes:
         snapshots: By job id, the job's snapshots (protocol.md, S2) at the beginning of the watch: one per queue that
@@ -88,4 +88,4 @@ class Events(AsyncIterator[Event]):
             case ClientError() as error:
                 raise error
             case snapshots:
-                self.snapshots[str(item.room.job_id)] = snapshots
+                self.snapshots[item.room.name] = snapshots

@@ -22,7 +22,7 @@ class Places:
 
     Attributes:
         taken: By name, the subscriptions that have a place: `assign` has returned them. The oldest is first.
-        to_unsubscribe: The items of the next `unsubscribe-job`. The caller sends and clears them.
+        to_unsubscribe: The items of the next `unsubscribe-…`. The caller sends and clears them.
         due: When to call `assign` and send `to_unsubscribe`. -inf: now. inf: not until another method was called.
     """
 
@@ -78,10 +78,11 @@ class Places:
         """Return the waiting subscriptions that get a place. At a `turn`, acknowledged ones lose places to them."""
         yielding = [each for each in self.taken.values() if turn and each.acked]
         staying = [each for each in self.taken.values() if not (turn and each.acked)]
-        crowd, fitting = Counter[str | None](), dict[Subscription, None]()
+        crowd, fitting = Counter[object](), dict[Subscription, None]()
         for subscription in (*staying, *self._waiting, *reversed(yielding)):  # the oldest gives up its place first
-            if len(fitting) < self._most and crowd[subscription.room.job_id] < PER_JOB:
-                crowd[subscription.room.job_id] += 1
+            job = subscription.room.job_id or subscription.room  # or a whole queue
+            if len(fitting) < self._most and crowd[job] < PER_JOB:
+                crowd[job] += 1
                 fitting[subscription] = None
         for subscription in yielding:
             if subscription not in fitting:

@@ -1,7 +1,4 @@
-"""One subscription of a watch to one job, and the position that it has reached. No I/O.
-
-Brackets such as [P3] name rules of protocol.md.
-"""
+"""One subscription of a watch to one job, and its position. No I/O. Brackets such as [P3] name rules of protocol.md."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class Item(Struct, frozen=True):
 
 @dataclasses.dataclass(eq=False)
 class Watch:
-    """One call of `wait`, `wait_many` or `watch`: watches jobs, each until its first outcome.
+    """One call of `wait`, `wait_many`, `watch` or `watch_queue`: watches jobs until their outcomes, or whole queues.
 
     Attributes:
         put: Called with each item, to pass it to the user. It must not wait.

@@ -1,7 +1,7 @@
 """The subscriptions of a client: makes requests, and passes each frame to its subscription. Pure.
 
 Each job of each watch has a subscription. All have `until: "end"`, so the bridge ends a subscription when it sends the
-outcome. No function here waits or reads a clock.
+outcome. Those to whole queues have no end. No function here waits or reads a clock.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import msgspec
 
 from jobws.client.frames import AckData, Event, Frame, JsonObject, Result, not_ours
 from jobws.client.jobs.places import Places
-from jobws.client.jobs.subscription import Subscription, Watch
 from jobws.errors import ClientError, ResponseError
 from jobws.protocol.messages import Cursor, HelloData, ItemError, PongData, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from jobws.client.jobs.subscription import Subscription, Watch
 
 # The largest backlog of a watch. Above it, the watch's subscriptions end at the bridge, until half is left.
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
@@ -42,8 +43,6 @@ class Subscriptions:
         # By the ref of each unanswered request, the names of the subscriptions in it.
         self._asked: dict[Ref | None, list[object]] = {}
         self._numbers = count(1)
-
-    # ---- watches ----
 
     def join(self, watch: Watch) -> None:
         """Add a watch, and request its subscriptions. After `fail`, end them immediately."""
@@ -74,8 +73,6 @@ class Subscriptions:
         for subscription in [each for watch in self._watches for each in watch.open]:
             subscription.end(error)
 
-    # ---- the connection ----
-
     def connected(self, hello: HelloData, now: float) -> None:
         """Request all subscriptions on a new connection. They keep their positions."""
         self._max_message = hello.limits.max_message
@@ -89,25 +86,28 @@ class Subscriptions:
         return self._places.due
 
     def requests(self, now: float) -> list[str]:
-        """Return the messages to send now; no later call repeats them. `unsubscribe-job` is first: it frees places."""
+        """Return the messages to send now; no later call repeats them. `unsubscribe-…` is first: it frees places."""
         items = [each.subscribe_item() for each in self._places.assign(self._numbers, now)]
         left, self._places.to_unsubscribe = self._places.to_unsubscribe, []
-        return [*self._messages("unsubscribe-job", left), *self._messages("subscribe-job", items, until="end")]
+        return [*self._both("unsubscribe", left), *self._both("subscribe", items, until="end")]
 
-    def _messages(self, event: str, items: list[JsonObject], **common: str) -> Iterator[str]:
+    def _both(self, verb: str, items: list[JsonObject], **of_jobs: str) -> Iterator[str]:
+        """Yield requests for the items about jobs, each with `of_jobs`, and for those about whole queues."""
+        yield from self._messages(f"{verb}-job", "jobs", [each for each in items if "jobId" in each], **of_jobs)
+        yield from self._messages(f"{verb}-queue", "queues", [each for each in items if "jobId" not in each])
+
+    def _messages(self, event: str, key: str, items: list[JsonObject], **common: str) -> Iterator[str]:
         """Yield requests `event` for all items, in order, each with `common`. One too large for the bridge is split."""
         if not items:
             return
         ref, middle = next(self._numbers), len(items) // 2
-        text = msgspec.json.encode({"event": event, "ref": ref, "data": {**common, "jobs": items}})
+        text = msgspec.json.encode({"event": event, "ref": ref, "data": {**common, key: items}})
         if middle and len(text) > self._max_message:
-            yield from self._messages(event, items[:middle], **common)
-            yield from self._messages(event, items[middle:], **common)
+            yield from self._messages(event, key, items[:middle], **common)
+            yield from self._messages(event, key, items[middle:], **common)
         else:
             self._asked[ref] = [item["sub"] for item in items]
             yield text.decode()
-
-    # ---- frames ----
 
     def receive(self, frame: Frame, size: int, now: float) -> None:
         """Pass on a frame with `size` characters of text. Raises UnreachableError if it is not one of jobws.v1."""
@@ -128,9 +128,9 @@ class Subscriptions:
                     for subscription in self._acked(None):
                         subscription.advance(reached)
                 case event if isinstance(frame.data, dict) and (frame.sub is not None or event == "gap"):
-                    handle = Subscription.report_gap if event == "gap" else Subscription.receive
+                    told = Event(event, frame.data, frame.id, frame.replayed, frame.parent)
                     for subscription in self._acked(frame.sub):
-                        handle(subscription, Event(event, frame.data, frame.id, frame.replayed, frame.parent), size)
+                        (subscription.report_gap if event == "gap" else subscription.receive)(told, size)
                         self._free_places(subscription, tell=False)
         except (msgspec.ValidationError, ValueError) as error:
             raise not_ours(error) from None
@@ -150,7 +150,7 @@ class Subscriptions:
         elif error.code in _TEMPORARY:
             self._places.enqueue(subscription, now + AGAIN_SECONDS + self._chance())
         else:
-            subscription.end(ResponseError(error.code, f"{subscription.room.job_id}: {error.message}"))
+            subscription.end(ResponseError(error.code, f"{subscription.room.name}: {error.message}"))
         self._free_places(subscription, tell=error is None)
 
     def _free_places(self, subscription: Subscription, *, tell: bool) -> None:

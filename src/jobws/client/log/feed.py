@@ -123,8 +123,6 @@ class LogFeed:
             return self._own(missed, f"{missed:,} lines were dropped here: they were not read as fast as they came")
         return None
 
-    # ---- the connection ----
-
     def connected(self, hello: HelloData, now: float) -> None:
         """Let `requests` subscribe on a new connection."""
         self._ask_due, self._ping_due = now, inf
@@ -179,8 +177,6 @@ class LogFeed:
         except msgspec.ValidationError as error:
             raise not_ours(error) from None
         self._end_if_reached()
-
-    # ---- frames ----
 
     @property
     def _seeks_end(self) -> bool:
