@@ -1,8 +1,8 @@
 // What is served of the adapter, from its sources: node build.mjs FOLDER (make adapter)
 //
 // jobws.js loads jobws-http.js when no WebSocket gets through. jobws-all.js is both, for service workers, in which
-// nothing can be loaded later. jobws-queues.js is what pages load beside one of them to watch whole queues. esbuild makes
-// one file of the modules, terser makes it small.
+// nothing can be loaded later. jobws-queues.js is what pages load beside one of them to watch whole queues. elements.js has
+// the custom elements, and loads jobws.js. esbuild makes one file of the modules, terser makes it small.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -20,11 +20,18 @@ const folder = process.argv[2];
 let mangleCache = {}; // the same names in all of them
 await mkdir(folder, { recursive: true });
 
+// The elements load the adapter that lies beside them.
+const beside = {
+  name: 'beside',
+  setup: ({ onResolve }) => onResolve({ filter: /^\.\.\/jobws\.js$/ }, () => ({ path: './jobws.js', external: true })),
+};
+
 async function make(name, source, external) {
   const made = await build({
     entryPoints: [join(sources, source)],
     bundle: true,
     external,
+    plugins: [beside],
     format: 'esm',
     target: 'es2022',
     charset: 'utf8',
@@ -41,3 +48,4 @@ await make('jobws.js', 'jobws.js', ['./jobws-http.js']);
 await make('jobws-http.js', 'jobws-http.js', []);
 await make('jobws-all.js', 'jobws.js', []);
 await make('jobws-queues.js', 'jobws-queues.js', []);
+await make('elements.js', 'elements/elements.js', []);

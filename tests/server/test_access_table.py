@@ -109,5 +109,5 @@ async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> No
     assert not missing
     assert public == {
         *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
-        "/src/{module}",
+        *("/elements.js", "/src/{module}", "/src/elements/{module}"),
     }

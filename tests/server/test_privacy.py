@@ -82,7 +82,9 @@ REQUESTS: Final[dict[str, list[tuple[str, Any]]]] = {
     "GET /jobws-http.js": [("/jobws-http.js", None)],
     "GET /jobws-all.js": [("/jobws-all.js", None)],
     "GET /jobws-queues.js": [("/jobws-queues.js", None)],
+    "GET /elements.js": [("/elements.js", None)],
     "GET /src/{module}": [("/src/errors.js", None)],
+    "GET /src/elements/{module}": [("/src/elements/job.js", None)],
 }
 
 

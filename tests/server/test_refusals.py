@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PUBLIC: Final = {
     *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
-    "/src/{module}",
+    *("/elements.js", "/src/{module}", "/src/elements/{module}"),
 }
 WHOAMI: Final = ("GET", "/whoami")
 SENTENCE: Final = "the token does not allow this"

@@ -1,4 +1,4 @@
-"""The adapter's files are those of the package, any origin may read them, and browsers keep them until they change."""
+"""The JavaScript files are those of the package, any origin may read them, and browsers keep them until they change."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ WEB = Path(__file__).parent.parent.parent / "src" / "jobws" / "web"
 ADAPTER = (WEB / "jobws.js").read_bytes()
 FILES = [
     *(f"jobws{part}.js" for part in ("", "-http", "-all", "-queues")),
-    *(f"src/{each.name}" for each in (WEB / "src").iterdir()),
+    "elements.js",
+    *(str(each.relative_to(WEB)) for each in (WEB / "src").rglob("*.js")),
 ]
-# How many bytes with gzip a page loads: without the fallback, with it, and besides, to watch whole queues.
-LIMITS = {"jobws.js": 7000, "jobws-all.js": 8500, "jobws-queues.js": 700}
+# How many bytes with gzip a page loads: without the fallback, with it, and besides, for whole queues, or the elements.
+LIMITS = {"jobws.js": 7000, "jobws-all.js": 8500, "jobws-queues.js": 700, "elements.js": 13_000}
 FOREIGN = "https://page.example"
 
 
@@ -67,7 +68,15 @@ async def test_all_its_files_are_served(redis: Redis) -> None:
             assert (status, body) == (200, (WEB / name).read_bytes()), name
             assert headers["content-type"] == "text/javascript; charset=utf-8"
             assert headers["access-control-allow-origin"] == "*"
-        for path in ("src/nope.js", "src/", "src", "src/../jobws.js", "src/%2e%2e%2fjobws.js"):
+        for path in (
+            "src/nope.js",
+            "src/",
+            "src",
+            "src/elements",
+            "src/elements/",
+            "src/../jobws.js",
+            "src/%2e%2e%2fjobws.js",
+        ):
             assert (await fetch(live.url, path=path))[0] in (400, 404), path
 
 

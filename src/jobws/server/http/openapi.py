@@ -158,6 +158,7 @@ def document() -> JsonObject:
         query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES}),
     ]
     javascript: dict[int, JsonObject | str] = {200: "text/javascript"}
+    source = {"get": operation("A source of these.", javascript, (404,), [path("module", {"type": "string"})])}
     new_job = body(ref("NewJob"))
     done: dict[int, JsonObject | str] = {200: ref("Acted")}
     children = query("children", {"enum": ["1", "true"], "description": "Remove the jobs below it in its flow, too."})
@@ -290,9 +291,9 @@ def document() -> JsonObject:
             "/jobws-http.js": {"get": operation("What it loads when no WebSocket gets through.", javascript)},
             "/jobws-all.js": {"get": operation("Both in one, for service workers.", javascript)},
             "/jobws-queues.js": {"get": operation("What a page loads beside it to watch whole queues.", javascript)},
-            "/src/{module}": {
-                "get": operation("A source of the adapter.", javascript, (404,), [path("module", {"type": "string"})])
-            },
+            "/elements.js": {"get": operation("The custom elements, for any origin.", javascript)},
+            "/src/{module}": source,
+            "/src/elements/{module}": source,
         },
         "components": {"schemas": components},
     }

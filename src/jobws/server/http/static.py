@@ -1,4 +1,4 @@
-"""Serves the JavaScript adapter, so that pages can load it from their bridge, and the adapter's sources."""
+"""Serves the JavaScript adapter and the custom elements, so that pages load them from their bridge, and the sources."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
     from starlette.requests import Request
 
-# The adapter, the part that it loads when no WebSocket gets through, both in one file, and what watches whole queues.
-BUNDLES = ("jobws.js", "jobws-http.js", "jobws-all.js", "jobws-queues.js")
+# The adapter, the part that it loads when no WebSocket gets through, both in one file, what watches whole queues, and
+# the custom elements.
+BUNDLES = ("jobws.js", "jobws-http.js", "jobws-all.js", "jobws-queues.js", "elements.js")
 HEADERS = {
     # Browsers ask each time whether the file has changed, so the adapter of a page is never older than the bridge.
     "cache-control": "no-cache",
@@ -31,20 +33,29 @@ HEADERS = {
 
 @cache
 def routes() -> list[Route]:
-    """Return the routes of the adapter's files. The first call reads the files from the package."""
+    """Return the routes of these files. The first call reads the files from the package."""
     web = files("jobws") / "web"
-    sources = {each.name: _File(each) for each in (web / "src").iterdir()}
+    sources = {f"/src/{name}": _File(file) for name, file in _files(web / "src")}
 
     async def source(request: Request) -> Response:
-        file = sources.get(request.path_params["module"])
+        file = sources.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
         if file is None:
             raise HTTPException(404)
         return await file.answer(request)
 
     return [
         *(Route(f"/{name}", _File(web / name).answer, methods=["GET"]) for name in BUNDLES),
-        Route("/src/{module}", source, methods=["GET"]),
+        *(Route(f"/src/{folder}{{module}}", source, methods=["GET"]) for folder in ("", "elements/")),
     ]
+
+
+def _files(folder: Traversable, below: str = "") -> Iterator[tuple[str, Traversable]]:
+    """Yield the files in a folder and its folders, with their paths from there."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _files(each, f"{below}{each.name}/")
+        else:
+            yield f"{below}{each.name}", each
 
 
 class _File:

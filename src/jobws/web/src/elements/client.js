@@ -1,0 +1,65 @@
+/** The connections of a page's elements, which share one for each bridge and token, as long as an element uses it. */
+
+import { io } from '../jobws.js';
+import { Followed } from './followed.js';
+
+// An element that is moved in the page leaves and comes back. So a connection that nobody uses stays for this time.
+const LINGER = 1000;
+
+const clients = new Map(); // by URL, then by token
+
+/**
+ * Returns the client of a bridge, which counts its users. `token` is a text, a function, or undefined. It has:
+ * - `jobs`: the adapter's client;
+ * - `status`: `connecting`, `live`, `http` (no WebSocket gets through), `reconnecting`, or `refused` (it will not come back);
+ * - `reason`: what the last connection failed with, or ''; `watch(listener)`: to be called after these two changed;
+ * - `follow(queue, jobId, listener, logs)`: see followed.js.
+ *
+ * Both return a function that ends it.
+ */
+export function join(url, token) {
+  if (!clients.has(url)) clients.set(url, new Map());
+  const ofUrl = clients.get(url);
+  if (!ofUrl.has(token)) ofUrl.set(token, Client(url, token));
+  const client = ofUrl.get(token);
+  client.users++;
+  return client;
+}
+
+/** Returns a client of the bridge's log. It has one subscription, so elements cannot share it. */
+export function joinLogs(url, token) {
+  const client = Client(`${url.replace(/\/+$/, '')}/logs`, token);
+  client.users++;
+  return client;
+}
+
+/** Give a client back. Without users, its connection ends. */
+export function part(client) {
+  if (--client.users) return;
+  setTimeout(() => {
+    if (client.users) return;
+    for (const ofUrl of clients.values()) for (const [token, each] of ofUrl) if (each === client) ofUrl.delete(token);
+    client.jobs.disconnect();
+  }, LINGER);
+}
+
+function Client(url, token) {
+  const jobs = io(url, { token });
+  const listeners = new Set();
+  const client = { jobs, users: 0, status: 'connecting', reason: '', watch, follow: Followed(jobs) };
+
+  function become(status, reason = '') {
+    Object.assign(client, { status, reason });
+    for (const listener of listeners) listener();
+  }
+
+  function watch(listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  jobs.on('transport', (kind) => become(kind === 'websocket' ? 'live' : 'http'));
+  jobs.on('disconnect', () => become('reconnecting'));
+  jobs.on('connect_error', ({ message }) => become(jobs.active ? 'reconnecting' : 'refused', message));
+  return client;
+}

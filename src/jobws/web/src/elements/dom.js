@@ -1,0 +1,37 @@
+/** Makes nodes of a page. Values only ever become text, properties and attributes, so none of them can become HTML. */
+
+/** Returns an element with these properties, or attributes where the element has no such property, and children. */
+export function h(name, properties = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+/** Set the text of a node, if it is another one: a node that stays the same keeps the user's selection. */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Returns a link to `text`, if it is a URL of http or https; otherwise the text itself. */
+export function linked(text) {
+  if (!/^https?:\/\/\S+$/i.test(text) || !URL.canParse(text)) return text;
+  return h('a', { href: text, rel: 'noopener noreferrer', target: '_blank', textContent: text });
+}
+
+const dirty = new Set();
+let frame = null;
+
+/** Call `render` before the next frame, once, however often this is called. A hidden page renders when it is visible again. */
+export function soon(render) {
+  dirty.add(render);
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    const all = [...dirty];
+    dirty.clear();
+    for (const each of all) each();
+  });
+}

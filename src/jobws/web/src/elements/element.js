@@ -1,0 +1,161 @@
+/** What all elements have: the attributes `url` and `queue`, the property `token`, a shared connection, and when they render. */
+
+import { join, part } from './client.js';
+import { soon } from './dom.js';
+
+const attached = new Set(); // the elements in the document
+let common = { url: undefined, token: undefined };
+let own; // the URL of the bridge that this script came from
+
+/** Say where this script came from. Only a script of a bridge is called elements.js; that of an app is somewhere else. */
+export function cameFrom(script) {
+  own = /^https?:.*\/(src\/elements\/)?elements\.js(\?.*)?$/.test(script)
+    ? new URL('.', script.replace('/src/elements/', '/')).href
+    : undefined;
+}
+
+function setCommon(changes) {
+  common = { ...common, ...changes };
+  for (const each of attached) each.restart();
+}
+
+/** The base of the elements. Elements of servers, where there are no pages, are nothing. */
+export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
+  #token;
+  #client = null;
+  #ends = [];
+  #starting = false;
+  #render = () => this.isConnected && this.render();
+
+  static get token() {
+    return common.token;
+  }
+
+  static set token(token) {
+    setCommon({ token });
+  }
+
+  static get url() {
+    return common.url ?? own ?? `${location.origin}/`;
+  }
+
+  static set url(url) {
+    setCommon({ url });
+  }
+
+  get token() {
+    return this.#token ?? common.token;
+  }
+
+  set token(token) {
+    this.#token = token ?? undefined;
+    this.restart();
+  }
+
+  get url() {
+    return this.getAttribute('url') ?? JobwsElement.url;
+  }
+
+  set url(url) {
+    reflect(this, 'url', url);
+  }
+
+  /** The client of the connection (client.js); null before the element is in the document. */
+  get client() {
+    return this.#client;
+  }
+
+  connectedCallback() {
+    // Properties that were set before this script defined the element hide those of the class.
+    for (const name of Object.keys(this)) {
+      const value = this[name];
+      if (!(name in Object.getPrototypeOf(this))) continue;
+      delete this[name];
+      this[name] = value;
+    }
+    attached.add(this);
+    this.restart();
+    this.changed();
+  }
+
+  disconnectedCallback() {
+    attached.delete(this);
+    this.#stop();
+  }
+
+  attributeChangedCallback(name, before, now) {
+    if (before !== now) this.restart();
+  }
+
+  /** Begin anew, soon: several attributes may change together. */
+  restart() {
+    if (this.#starting || !this.isConnected) return;
+    this.#starting = true;
+    queueMicrotask(() => {
+      this.#starting = false;
+      this.#stop();
+      if (!this.isConnected) return;
+      this.#client = this.join(new URL(this.url, location.href).href, this.token);
+      this.#ends = [this.#client.watch(this.changed), ...this.start(this.#client)];
+      this.changed();
+    });
+  }
+
+  #stop() {
+    for (const end of this.#ends.splice(0)) end();
+    if (this.#client) part(this.#client);
+    this.#client = null;
+  }
+
+  /** Render before the next frame. */
+  changed = () => soon(this.#render);
+
+  /** Returns a client for this element. */
+  join(url, token) {
+    return join(url, token);
+  }
+
+  /** Begin with what the attributes say. Returns the functions that end this. */
+  start() {
+    return [];
+  }
+
+  render() {}
+}
+
+/** Set an attribute; null and undefined remove it. */
+export function reflect(element, name, value) {
+  if (value === null || value === undefined) element.removeAttribute(name);
+  else element.setAttribute(name, value);
+}
+
+/** Define properties that stand for attributes of the same names. One that is a flag is a boolean. */
+export function reflects(Class, names, flags = []) {
+  for (const name of names)
+    Object.defineProperty(Class.prototype, name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        return this.getAttribute(name);
+      },
+      set(value) {
+        reflect(this, name, value);
+      },
+    });
+  for (const name of flags)
+    Object.defineProperty(Class.prototype, name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        return this.hasAttribute(name);
+      },
+      set(value) {
+        this.toggleAttribute(name, !!value);
+      },
+    });
+}
+
+/** Define a custom element, once. */
+export function define(name, Class) {
+  if (globalThis.customElements && !customElements.get(name)) customElements.define(name, Class);
+}

@@ -1,0 +1,213 @@
+/** `<jobws-job queue job url>`: one job, live, from its state to its result or the reason why it failed. */
+
+import { ConnectionNote, NOTE } from './connection-note.js';
+import { h, soon, write } from './dom.js';
+import { JobwsElement, reflects } from './element.js';
+import { isOver, NOTHING } from './job.js';
+import { LOG, LogView } from './log-view.js';
+import { PROGRESS, ProgressBar } from './progress-bar.js';
+import { BADGE, StateBadge, wordsFor } from './state-badge.js';
+import { adopt } from './style.js';
+import { clock, duration, moment, running } from './time.js';
+import { TREE, ValueTree } from './value-tree.js';
+
+// A time that grows is written so often.
+const TICK = 1000;
+
+const JOB = `
+.card { display: grid; gap: 10px; padding: 14px 16px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); }
+.head { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
+.name { font-weight: 600; font-size: 15px; }
+.about { font-size: 12.5px; }
+.took { margin-inline-start: auto; font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.times { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12.5px; color: var(--muted); font-variant-numeric: tabular-nums; }
+.result, .reason { padding: 9px 12px; border-radius: calc(var(--radius) - 2px); background: var(--sunken); max-height: var(--jobws-result-height, 360px); overflow: auto; }
+.reason { white-space: pre-wrap; unicode-bidi: isolate; color: var(--bad); background: color-mix(in srgb, var(--bad) 8%, transparent); }
+.logs > summary { width: fit-content; font-size: 12.5px; font-weight: 600; color: var(--muted); border-radius: 4px; }
+.logs > summary:hover { color: var(--text); }
+.logs .tools { display: flex; justify-content: flex-end; margin: -26px 0 6px; pointer-events: none; }
+.logs .tools button { pointer-events: auto; }
+`;
+
+export class JobElement extends JobwsElement {
+  static observedAttributes = ['job', 'queue', 'url'];
+
+  #job = NOTHING;
+  #parts = null;
+  #leave = null;
+  #shown = {}; // what stands in the page, where making it again costs or disturbs
+  #ticking;
+
+  /** The state of the job: that of a snapshot (S2), or `removed`, `missing`, `refused`, or '' before anything is known. */
+  get state() {
+    return this.#job.state;
+  }
+
+  /** What the job has returned; undefined: nothing yet. */
+  get result() {
+    return this.#job.result;
+  }
+
+  /** Why the job has failed, or why the bridge does not tell; '' if neither is so. */
+  get reason() {
+    return this.#job.reason;
+  }
+
+  connectedCallback() {
+    if (!this.#parts) this.#build();
+    super.connectedCallback();
+  }
+
+  disconnectedCallback() {
+    clearInterval(this.#ticking);
+    this.#ticking = null;
+    super.disconnectedCallback();
+  }
+
+  start(client) {
+    this.#become(NOTHING, true);
+    this.#parts.log.clear();
+    this.#shown.lines = 0;
+    if (!this.job) return [];
+    this.#follow(client);
+    return [() => this.#leave()];
+  }
+
+  /** Follow the job; with its log lines, once somebody has opened them. */
+  #follow(client) {
+    const before = this.#leave;
+    this.#leave = client.follow(this.queue ?? undefined, this.job, (job) => this.#become(job), this.#parts.logs.open);
+    before?.();
+  }
+
+  #become(job, anew = false) {
+    const before = this.#job;
+    this.#job = job;
+    this.changed();
+    if (anew || job.state === before.state) return;
+    // An end that was there from the beginning is no news.
+    if (isOver(job) && before.state) this.#announce(job);
+    const { state, result, reason } = job;
+    this.dispatchEvent(
+      new CustomEvent('jobws-state', {
+        bubbles: true,
+        composed: true,
+        detail: { state, queue: job.queue, jobId: job.jobId, result, reason },
+      }),
+    );
+  }
+
+  /** Tell screen readers, when they have nothing else to say. */
+  #announce({ name, jobId, state, reason }) {
+    write(this.#parts.news, `${name || 'job'} ${jobId} ${wordsFor(state)}${reason ? `: ${reason.slice(0, 200)}` : ''}`);
+  }
+
+  #build() {
+    const root = this.attachShadow({ mode: 'open' });
+    adopt(root, JOB, BADGE, PROGRESS, TREE, LOG, NOTE);
+    const [badge, bar, note] = [StateBadge(), ProgressBar(), ConnectionNote()];
+    const log = LogView({ label: 'log lines of the job', empty: 'The worker has written no log line yet.' });
+    const name = h('span', { className: 'name', part: 'name' });
+    const about = h('span', { className: 'about mono muted', part: 'about' });
+    const took = h('span', { className: 'took', part: 'duration' });
+    const times = h('p', { className: 'times', part: 'times' });
+    const result = h('div', { className: 'result', part: 'result', hidden: true });
+    const reason = h('pre', { className: 'reason', part: 'reason', hidden: true });
+    const logs = h(
+      'details',
+      { className: 'logs', part: 'logs' },
+      h('summary', { textContent: 'Log' }),
+      h('div', { className: 'tools' }, log.pause),
+      log.node,
+    );
+    const news = h('div', { className: 'unseen', role: 'status', 'aria-live': 'polite' });
+    const head = h('div', { className: 'head', part: 'head' }, badge.node, name, about, note.node, took);
+    logs.ontoggle = () => logs.open && this.client && this.job && this.#follow(this.client);
+    root.append(h('div', { className: 'card', part: 'card' }, head, bar.node, times, result, reason, logs), news);
+    this.#parts = { badge, bar, note, log, name, about, took, times, result, reason, logs, news };
+  }
+
+  render() {
+    const { badge, bar, note, name, about, took, times, logs } = this.#parts;
+    const job = this.#job;
+    const now = Date.now();
+    badge.show(this.client?.status === 'refused' && !isOver(job) ? 'refused' : job.state);
+    note.show(this.client);
+    write(name, job.name);
+    write(about, [job.queue ?? this.queue, this.job].filter(Boolean).join(' / '));
+    bar.show(job, now);
+    const { started, ended } = job;
+    write(
+      took,
+      started && ended ? duration(ended - started) : started && job.state === 'active' ? running(now - started) : '',
+    );
+    times.replaceChildren(...timesOf(job, now).map((text) => h('span', { textContent: text })));
+    times.title = job.added ? `added ${moment(job.added)}` : '';
+    logs.hidden = ['', 'missing', 'refused'].includes(job.state) && !job.lines.length;
+    this.#renderEnd(job);
+    this.#renderLines(job);
+    this.#tick(!isOver(job) && job.state !== 'missing' && job.state !== 'refused' && !!job.added);
+  }
+
+  #renderEnd(job) {
+    const { result, reason } = this.#parts;
+    const why = this.client?.status === 'refused' && !isOver(job) ? this.client.reason : job.reason;
+    reason.hidden = !why;
+    write(reason, why);
+    if (this.#shown.result === job.result && this.#shown.whole === job.whole) return;
+    this.#shown.result = job.result;
+    this.#shown.whole = job.whole;
+    result.hidden = job.result === undefined && !job.whole;
+    if (job.whole) result.replaceChildren(this.#loader(job));
+    else result.replaceChildren(ValueTree(job.result));
+  }
+
+  /** A button that loads a result, or a reason, which is too large for an event. */
+  #loader({ queue, jobId, whole, bytes }) {
+    const button = h('button', { type: 'button', textContent: `Load all of it (${(bytes / 2 ** 20).toFixed(1)} MB)` });
+    button.onclick = async () => {
+      button.disabled = true;
+      try {
+        const [event] = await this.client.jobs.lookup(jobId, { queue, event: whole });
+        if (this.#shown.whole === whole)
+          this.#parts.result.replaceChildren(ValueTree(event.returnvalue ?? event.failedReason));
+      } catch (error) {
+        button.disabled = false;
+        button.textContent = error.message;
+      }
+    };
+    return button;
+  }
+
+  #renderLines({ lines, count }) {
+    const { log, logs } = this.#parts;
+    if (!logs.open || count === this.#shown.lines) return;
+    log.add(lines.slice(Math.max(0, lines.length + this.#shown.lines - count)));
+    this.#shown.lines = count;
+  }
+
+  #tick(wanted) {
+    if (wanted) this.#ticking ??= setInterval(() => soon(() => this.isConnected && this.render()), TICK);
+    else (clearInterval(this.#ticking), (this.#ticking = null));
+  }
+}
+
+/** Returns the times of a job as sentences: what it waited and ran are apart. */
+function timesOf({ state, added, started, ended, due, attempts, gone }, now) {
+  const texts = [];
+  const over = ended ?? now;
+  if (added && state !== 'delayed' && state !== 'missing')
+    texts.push(
+      started && state !== 'waiting' ? `waited ${duration(started - added)}` : `waiting for ${running(over - added)}`,
+    );
+  if (state === 'delayed' && due) texts.push(due > now ? `due in ${running(due - now)}` : 'due now');
+  if (attempts > 1 || (attempts && state !== 'completed' && state !== 'failed'))
+    texts.push(
+      state === 'active' ? `attempt ${attempts + 1}` : `${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
+    );
+  if (ended) texts.push(`ended ${clock(ended, now)}`);
+  if (gone) texts.push('removed since');
+  return texts;
+}
+
+reflects(JobElement, ['job', 'queue']);
