@@ -52,10 +52,12 @@ bench: $(STAMP)
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
-# What is served of the JavaScript adapter, from src/jobws/web/src/, with esbuild and terser; needs Node and npm.
+# What is served of the JavaScript adapter, from src/jobws/web/src/, with esbuild and terser; needs Node and npm. The
+# extension has a copy.
 adapter:
 	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
 	@node tests/node-build/build.mjs src/jobws/web
+	@cp src/jobws/web/jobws-all.js web/extension/
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -37,8 +37,7 @@ class Chromium:
     def __enter__(self) -> Self:
         # The browser without tabs and windows, if it is installed: a page takes a quarter of the CPU.
         program = shutil.which("chromium-headless-shell") or require("chromium")
-        self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
-        self._playwright = self._stack.enter_context(self._portal.wrap_async_context_manager(async_playwright()))
+        self._start_playwright()
         launch = partial(self._playwright.chromium.launch, executable_path=program, args=ARGUMENTS)
         self._browser = self._portal.call(launch)
         self._stack.callback(partial(self._portal.call, self._browser.close))
@@ -46,6 +45,10 @@ class Chromium:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _start_playwright(self) -> None:
+        self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._playwright = self._stack.enter_context(self._portal.wrap_async_context_manager(async_playwright()))
 
     @asynccontextmanager
     async def page(self, url: str) -> AsyncIterator[Page]:

@@ -1,0 +1,205 @@
+"""The browser extension in Chromium, with a real bridge: its worker sleeps, wakes, and misses no outcome."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.support import eventually
+from tests.support.bridge import live_bridge
+from tests.support.extension import USE, WATCH, ExtensionBrowser, ExtensionPage
+from tests.support.tokens import jwt, keyed_bridge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.bridge import Live
+    from tests.support.redis import Redis
+
+TOLD: Final = "chrome.notifications.getAll().then(Object.keys)"
+BADGE: Final = "chrome.action.getBadgeText({})"
+TEXT: Final = "document.body.innerText"
+KEPT: Final = "(area) => chrome.storage[area].get()"
+
+
+@pytest.fixture
+def extension() -> Iterator[ExtensionBrowser]:
+    with ExtensionBrowser() as browser:
+        yield browser
+
+
+def key(queue: str | None, job_id: str) -> str:
+    return json.dumps([queue, job_id], separators=(",", ":"))
+
+
+async def until_rooms(live: Live, wanted: int) -> None:
+    """Wait until so many jobs have a subscription."""
+    await eventually(lambda: len(live.bridge.fanout.rooms) == wanted)
+
+
+@asynccontextmanager
+async def watching(
+    redis: Redis, extension: ExtensionBrowser, *jobs: tuple[str | None, str], **settings: Any
+) -> AsyncIterator[tuple[Live, ExtensionPage]]:
+    """Yield a bridge, and a page of the extension, whose worker has subscribed to the jobs."""
+    async with (
+        live_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,), **settings) as live,
+        extension.page("/options.html") as page,
+    ):
+        await page.run(USE, [live.url, ""])
+        for queue, job_id in jobs:
+            await page.run(WATCH, {"queue": queue, "jobId": job_id})
+        await until_rooms(live, len(jobs))
+        await page.until(f"{BADGE}.then((text) => text === '{len(jobs) or ''}')")
+        yield live, page
+
+
+async def test_a_stopped_worker_tells_what_ended_meanwhile(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    async with watching(redis, extension, ("http", "7")) as (live, page):
+        await extension.stop_worker(page)
+        await until_rooms(live, 0)
+        # As with `removeOnComplete`, only the stream has the outcome.
+        redis.client.delete("bull:http:7", "bull:http:active")
+        redis.add_event("http", "completed", "7", returnvalue='{"pages": 17}', prev="active")
+        assert await page.run(TOLD) == []
+        assert not await extension.worker_runs()
+        async with extension.page("/popup.html") as popup:
+            await popup.until("document.querySelector('li .state')?.textContent === 'completed'")
+            assert '{"pages":17}' in await popup.run(TEXT)
+        assert await page.run(TOLD) == [key("http", "7")]
+        await page.until(f"{BADGE}.then((text) => text === '')")
+
+
+async def test_a_job_that_was_removed_without_an_event_meanwhile(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    async with watching(redis, extension, ("http", "7")) as (live, page):
+        await page.until(f"({KEPT})('local').then((kept) => kept['told:{key('http', '7')}']?.state === 'active')")
+        await extension.stop_worker(page)
+        await until_rooms(live, 0)
+        redis.client.delete("bull:http:7", "bull:http:active")
+        async with extension.page("/popup.html") as popup:
+            await popup.until("document.querySelector('li .state')?.textContent === 'removed'")
+        assert await page.run(TOLD) == [key("http", "7")]
+
+
+@pytest.mark.thorough
+async def test_a_stopped_worker_wakes_by_itself(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    async with watching(redis, extension, ("http", "7")) as (live, page):
+        await extension.stop_worker(page)
+        await until_rooms(live, 0)
+        redis.add_event("http", "failed", "7", failedReason="no such page", prev="active")
+        assert await page.run(TOLD) == []
+        await page.until(f"{TOLD}.then((told) => told.length === 1)")
+        assert not await page.run("chrome.alarms.getAll().then((all) => all.length)")
+
+
+async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extension: ExtensionBrowser) -> None:
+    hostile = "<img src=x onerror='document.title = 1'>"
+    redis.add_job("http", hostile, state="wait", name=hostile)
+    async with (
+        watching(redis, extension, ("http", hostile)) as (_, page),
+        extension.page("/popup.html") as popup,
+    ):
+        await popup.until("document.querySelector('li .state')?.textContent === 'waiting'")
+        assert await popup.run("document.getElementById('connection').textContent") == "live"
+        redis.add_event("http", "active", hostile, prev="waiting")
+        redis.add_event("http", "progress", hostile, data="62")
+        await popup.until("document.querySelector('progress').value === 62")
+        assert await popup.run("document.querySelector('li .called').textContent") == f"{hostile} · 62 %"
+        redis.add_event("http", "progress", hostile, data=json.dumps({hostile: hostile}))
+        await popup.until("document.querySelector('li .called').textContent.includes('{')")
+        redis.add_event("http", "failed", hostile, failedReason=hostile, prev="active")
+        await popup.until("document.querySelector('li .state').textContent === 'failed'")
+        assert await popup.run("document.querySelector('li .text').textContent") == hostile
+        assert await popup.run("document.getElementById('news').textContent") == f"http/{hostile} failed"
+        assert await popup.run("[document.images.length, document.title]") == [0, "jobws: watched jobs"]
+        await popup.run("document.getElementById('clear').click()")
+        await popup.until("!document.querySelector('li')")
+        assert set(await page.run(KEPT, "local")) == {"bridge"}
+
+
+async def test_the_popup_adds_and_removes_jobs(redis: Redis, extension: ExtensionBrowser) -> None:
+    async with watching(redis, extension) as (live, _), extension.page("/popup.html") as popup:
+        for text in ("https://board.example/queue/http/9", "https://board.example/", "8"):
+            await extension.run(popup.tab.fill, "#job", text)
+            await extension.run(popup.tab.press, "#job", "Enter")
+            if text.endswith("/"):
+                assert await popup.run("document.getElementById('job').validationMessage") == (
+                    "That is no job: write QUEUE/ID, an id, or a link to a job."
+                )
+        shown = "[...document.querySelectorAll('li .name, li .state')].map((it) => it.textContent).join()"
+        await popup.until(f"{shown} === '8,not there yet,http/9,not there yet'")
+        await until_rooms(live, 2)
+        await popup.run("document.querySelectorAll('li .remove')[1].click()")
+        await until_rooms(live, 1)
+        await popup.until(f"{BADGE}.then((text) => text === '1')")
+
+
+async def test_a_link_or_a_selection_of_any_page(redis: Redis, extension: ExtensionBrowser) -> None:
+    """The browser's own menu cannot be clicked here, so its event is fired."""
+    async with watching(redis, extension) as (live, page):
+        await extension.in_worker(
+            "() => chrome.contextMenus.onClicked.dispatch({ linkUrl: 'https://board.example/queue/http/9' })"
+        )
+        await extension.in_worker("() => chrome.contextMenus.onClicked.dispatch({ selectionText: ' http/10 ' })")
+        await until_rooms(live, 2)
+        await extension.in_worker(
+            "() => chrome.contextMenus.onClicked.dispatch({ linkUrl: 'https://board.example/', selectionText: '' })"
+        )
+        await page.until(f"{TOLD}.then((told) => told.includes('nothing found'))")
+
+
+async def test_a_token_stays_in_memory_and_goes_when_it_is_refused(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    token = jwt("read:jobs:http")
+    fill = """([url, token]) => {
+        [document.getElementById('url').value, document.getElementById('token').value] = [url, token];
+        document.querySelector('form button').click();
+    }"""
+    async with (
+        keyed_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,)) as live,
+        extension.page("/options.html") as page,
+    ):
+        assert await page.run("document.getElementById('token').type") == "password"
+        await page.run(WATCH, {"queue": "http", "jobId": "7"})
+        for wrong in ("", token[:-2]):
+            await page.run(fill, [live.url, wrong])
+            await page.until("document.getElementById('answer').dataset.fine === 'false'")
+            await page.until("""import('./store.js').then((it) => it.everything()).then(({ bridge, connection }) =>
+                connection.state === 'token' && connection.at === bridge.at)""")
+            await page.until(f"({KEPT})('session').then(({{ access }}) => !access?.token)")
+        await page.run(fill, [live.url, token])
+        await until_rooms(live, 1)
+        await page.until("document.getElementById('answer').textContent.includes('Rights: read:jobs:http')")
+        redis.add_event("http", "completed", "7", returnvalue="1", prev="active")
+        await page.until(f"{TOLD}.then((told) => told.length === 1)")
+        assert token not in json.dumps(await page.run(KEPT, "local"))
+        assert await page.run("document.getElementById('token').value") == ""
+
+
+async def test_a_token_goes_to_its_own_bridge_only(redis: Redis, extension: ExtensionBrowser) -> None:
+    async with extension.page("/options.html") as page:
+        await page.run(USE, ["http://127.0.0.1:1", "secret"])
+        assert (await page.run("import('./store.js').then((it) => it.everything())"))["bridge"]["token"] == "secret"
+        await page.run("chrome.storage.local.set({ bridge: { url: 'http://127.0.0.1:2', at: 1 } })")
+        assert (await page.run("import('./store.js').then((it) => it.everything())"))["bridge"]["token"] is None
+
+
+async def test_a_bridge_that_does_not_allow_it(redis: Redis, extension: ExtensionBrowser) -> None:
+    async with live_bridge(redis.url, queues=("http",)) as live, extension.page("/options.html") as page:
+        await page.run(f"document.getElementById('url').value = '{live.url}/'")
+        await page.run("document.querySelector('form button').click()")
+        allow = f"jobws serve --allow-origin {extension.origin}"
+        await page.until("document.getElementById('answer').dataset.fine === 'false'")
+        assert await page.run("document.getElementById('answer').textContent") == (
+            f"No bridge answers at {live.url}. Is it running, and does it allow this extension ({allow})?"
+        )
+        await page.run(WATCH, {"queue": "http", "jobId": "7"})
+        async with extension.page("/popup.html") as popup:
+            await popup.until("document.getElementById('connection').textContent === 'no connection'")
+            assert allow in await popup.run("document.getElementById('problem').textContent")
