@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from jobws.demo.counts import show_counts
+from jobws.demo.flow import show_flow
 from jobws.demo.sparql_endpoint import SparqlEndpoint
 from jobws.demo.walk import MISSING, Task, tasks_about, walk
 from tests.support.bridge import live_bridge
@@ -119,6 +121,46 @@ async def test_a_line_of_the_log_that_does_not_come_is_reported(redis: Redis, tm
     assert f"techstack/{outcome.data['jobId']}: its end is not in the log" in shown.getvalue()
 
 
+async def test_a_terminal_shows_progress_bars(redis: Redis, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+
+        def start_worker() -> None:
+            stack.enter_context(Worker(redis.url, tmp_path, "--queue", "techstack")).ready()
+
+        shown = StringIO()
+        async with live_bridge(redis.url) as live:
+            console = Console(file=shown, force_terminal=True, width=120)
+            assert (await walk(live.url, [Task("techstack", {})], start_worker, console)).complete
+    assert 20 * "━" in shown.getvalue()
+
+
+async def test_a_flow_whose_job_fails_is_reported(redis: Redis, tmp_path: Path) -> None:
+    """No SPARQL endpoint takes the update of the first job, so it fails after those below it."""
+    shown = StringIO()
+    with page("x") as url, ExitStack() as stack:
+        queues = ("--queue", "http", "--queue", "techstack", "--queue", "sparql")
+        stack.enter_context(Worker(redis.url, tmp_path, *queues, "--sparql", "http://127.0.0.1:1/")).ready()
+        async with live_bridge(redis.url) as live:
+            assert not await show_flow(live.url, redis.url, url, Console(file=shown, width=1000))
+    (line,) = [line for line in shown.getvalue().splitlines() if line.startswith("flow sparql/")]
+    below = "('completed', 'http'), ('completed', 'techstack')"
+    expected = f"[{below}, ('completed', 'sparql')], and their ends in the log; got [{below}, ('failed', 'sparql')]"
+    assert line.partition(": expected ")[2] == expected
+
+
+async def test_numbers_that_do_not_come_are_reported(redis: Redis) -> None:
+    """The bridge waits for a queue that nobody has made."""
+    redis.make_queue("http")
+    shown = StringIO()
+    async with live_bridge(redis.url, queues=("*",)) as live:
+        assert not await show_counts(live.url, ["http", "later"], Console(file=shown), patience_seconds=2)
+    assert shown.getvalue().splitlines() == [
+        "queue-stats of the queues:",
+        "  http: 0 waiting, 0 active, 0 completed, 0 failed; 0 completed a minute",
+        "the numbers of later did not come",
+    ]
+
+
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jobws", "demo", "--once", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -151,6 +193,17 @@ def test_the_demo_shows_the_walk(tmp_path: Path) -> None:
     assert "react 19.2.1" in text
     assert "bandit found in 1 files: 1 high" in text
     assert f"techstack: {MISSING} is no directory below the worker's root" in text
+    assert " active [##########..........] 50 %" in text
+    flow = lines[lines.index(next(line for line in lines if line.endswith(" waiting-children"))) :]
+    ended = [line.split("/")[0] for line in flow if line.endswith(" completed") and " " not in line[:-10]]
+    assert (sorted(ended), ended[-1]) == (["http", "sparql", "techstack"], "sparql")
+    assert lines[-5:] == [
+        "queue-stats of the queues:",
+        "  analyzer: 0 waiting, 0 active, 1 completed, 0 failed; 1 completed a minute",
+        "  http: 0 waiting, 0 active, 2 completed, 0 failed; 2 completed a minute",
+        "  sparql: 0 waiting, 0 active, 2 completed, 0 failed; 2 completed a minute",
+        "  techstack: 0 waiting, 0 active, 2 completed, 1 failed; 2 completed a minute",
+    ]
 
 
 def test_a_worker_that_cannot_start_is_reported(tmp_path: Path) -> None:

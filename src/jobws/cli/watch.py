@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import trio
 from rich.console import Console, Group
@@ -79,14 +79,18 @@ class Job:
         self.outcome = snapshot.get("returnvalue", snapshot.get("failedReason"))
         self.enter(str(snapshot["state"]), snapshot["queue"])
 
-    def line(self, *, results: bool = True) -> str:
+    def line(self, *, results: bool = True, bars: bool = False) -> str:
         """Return the job as one plain line: queue, id and state.
 
-        An active job's progress follows, or an ended job's outcome if `results` is true.
+        An active job's progress follows, or an ended job's outcome if `results` is true. With `bars`, progress that is
+        a number is a bar and a percentage.
         """
         name = f"{self.queue}/{self.job_id}" if self.queue else self.job_id
         ended = self.exit_code is not None
         detail = (self.outcome if results else None) if ended else self.progress if self.state == "active" else None
+        if bars and not ended and _is_percentage(detail):
+            filled = round(_clamped(detail) / 5)
+            detail = f"[{filled * '#'}{(20 - filled) * '.'}] {detail} %"
         return printable(f"{name} {self.state}" + ("" if detail is None else f" {_shown(detail)}"))
 
 
@@ -109,10 +113,12 @@ class Board:
         job_ids: The jobs that are watched from the start.
         console: Where to display them.
         results: Whether to display outcomes.
+        bars: Whether plain lines show progress as bars, too; a live table always does.
     """
 
-    def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True) -> None:
+    def __init__(self, job_ids: Sequence[str], console: Console, *, results: bool = True, bars: bool = False) -> None:
         self._results = results
+        self._bars = bars
         self.jobs = {job_id: Job(job_id) for job_id in job_ids}
         self._below: dict[tuple[object, str], Job] = {}
         self.console = console
@@ -197,13 +203,23 @@ class Board:
 
     def _say(self, job: Job) -> None:
         if self._plain:
-            self.console.print(job.line(results=self._results), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(
+                job.line(results=self._results, bars=self._bars), markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _progress(value: object) -> RenderableType:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return ProgressBar(total=100, completed=min(max(float(value), 0.0), 100.0), width=20)
+    if _is_percentage(value):
+        return ProgressBar(total=100, completed=_clamped(value), width=20)
     return "" if value is None else printable(_shown(value))
+
+
+def _is_percentage(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _clamped(value: float) -> float:
+    return min(max(float(value), 0.0), 100.0)
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Starts the demo: a private Redis, a SPARQL endpoint, the bridge and a worker; then runs some jobs and shows them."""
+"""Starts the demo: a private Redis, a SPARQL endpoint, the bridge and a worker; then shows some jobs, and a flow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import anyio
 import anyio.to_thread
 
 import jobws
+from jobws.demo.counts import show_counts
+from jobws.demo.flow import show_flow
 from jobws.demo.show import show_persisted
 from jobws.demo.sparql_endpoint import SparqlEndpoint
 from jobws.demo.walk import SIZE, tasks_about, walk
@@ -54,7 +56,7 @@ async def demo(
         redis_server: The program to start as Redis; see `chosen` of `embedded.find_redis_server`.
 
     Returns:
-        0 if every expected event and log line arrived, 1 otherwise.
+        0 if every expected event and log line arrived, and the numbers of each queue; 1 otherwise.
 
     Raises:
         ConfigurationError: Redis, the endpoint, the bridge or the worker cannot be started.
@@ -76,9 +78,12 @@ async def demo(
             tasks.start_soon(partial(serve, Bridge(settings), listener, started))
             url = await started.url()
             try:
-                todo = tasks_about(root, page or f"{url}/openapi.json")
+                page = page or f"{url}/openapi.json"
+                todo = tasks_about(root, page)
                 complete = (await walk(url, todo, start_worker, console)).complete
+                complete &= await show_flow(url, redis.url, page, console)
                 await show_persisted(endpoint.url, SIZE, console)
+                complete &= await show_counts(url, sorted({task.queue for task in todo}), console)
             except JobwsError as error:
                 failure = error  # raised below, since the task group would wrap it in an exception group
             if once or failure is not None:

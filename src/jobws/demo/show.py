@@ -59,6 +59,11 @@ def show_outcome(event: Event, console: Console) -> None:
         console.print(f"    {start}{line}", markup=False, highlight=False, soft_wrap=True)
 
 
+def say_missing(line: str, console: Console) -> None:
+    """Print that something that the demo expected did not come."""
+    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
 def _listed(names: list[str]) -> str:
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

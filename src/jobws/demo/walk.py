@@ -12,7 +12,7 @@ import anyio.to_thread
 from jobws.cli.watch import Board
 from jobws.client import Event, connect, connect_logs
 from jobws.demo.job import SOURCE, is_ignored
-from jobws.demo.show import show_outcome
+from jobws.demo.show import say_missing, show_outcome
 from jobws.demo.worker_log import WorkerLog
 from jobws.protocol.messages import OUTCOMES
 
@@ -73,7 +73,7 @@ async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], co
     Raises:
         ClientError: The bridge refused a request, or is gone.
     """
-    board = Board([], console, results=False)
+    board = Board([], console, results=False, bars=True)
     jobs: dict[str, Task] = {}
     events: list[Event] = []
     logged = True
@@ -95,7 +95,7 @@ async def walk(url: str, tasks: list[Task], start_worker: Callable[[], None], co
                             job_id = str(event.data["jobId"])
                             if not await log.told(job_id, jobs[job_id].expected.count("active")):
                                 logged = False
-                                _say_missing(f"{event.data['queue']}/{job_id}: its end is not in the log", console)
+                                say_missing(f"{event.data['queue']}/{job_id}: its end is not in the log", console)
                         board.take(event)
                         if event.event in OUTCOMES:
                             show_outcome(event, console)
@@ -111,12 +111,8 @@ def _is_complete(job_id: str, task: Task, events: list[Event], console: Console)
     if arrived == list(task.expected):
         return True
     line = f"{task.queue}/{job_id}: expected {', '.join(task.expected)}; got {', '.join(arrived) or 'nothing'}"
-    _say_missing(line, console)
+    say_missing(line, console)
     return False
-
-
-def _say_missing(line: str, console: Console) -> None:
-    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _triples(root: Path) -> str:
