@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 JOB: Final = '<jobws-job queue="http" job="42"></jobws-job>'
+NO_TOKEN: Final = "This bridge needs a token: set JobwsElement.token, or the property token of this element."
 SHOWN: Final = "[...document.querySelectorAll('jobws-job')].map((each) => each.state).join()"
 STATES: Final = f"(states) => {SHOWN} === states"
 
@@ -55,6 +56,7 @@ async def test_a_token_is_a_property_and_never_an_attribute(redis: Redis, chromi
     body = f'{JOB.replace("jobws-job ", f"""jobws-job token="{own}" """)}{JOB.replace("42", "43")}'
     async with host_page(chromium, redis.url, body, serve=keyed_bridge) as (live, page):
         await page.until(STATES, "refused,refused")
+        await until_part(page, "reason", NO_TOKEN)
         await page.run(
             "(token) => customElements.whenDefined('jobws-job').then((all) => (all.token = () => token))", own
         )

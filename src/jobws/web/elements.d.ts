@@ -1,4 +1,5 @@
 /** What `elements.js` exports. Importing it defines the custom elements; where there are no pages, as in Node, it does nothing. */
+import type { QueueStats } from './jobws-queues.js';
 import type { Token } from './jobws.js';
 
 /** The state of a job: that of a snapshot (S2), or what else may have become of it. '': nothing is known yet. */
@@ -52,6 +53,13 @@ export class JobElement extends JobwsElement {
   readonly reason: string;
 }
 
+/** `<jobws-queue queue="http">`. */
+export class QueueElement extends JobwsElement {
+  queue: string | null;
+  /** null: none came yet. */
+  readonly stats: QueueStats | null;
+}
+
 /** `<jobws-logs>`: the lines of the bridge's log. Attributes are filters (L4). */
 export class LogsElement extends JobwsElement {
   queue: string | null;
@@ -64,9 +72,11 @@ export class LogsElement extends JobwsElement {
 declare global {
   interface HTMLElementTagNameMap {
     'jobws-job': JobElement;
+    'jobws-queue': QueueElement;
     'jobws-logs': LogsElement;
   }
   interface HTMLElementEventMap {
     'jobws-state': CustomEvent<JobStateDetail>;
+    'jobws-stats': CustomEvent<QueueStats>;
   }
 }

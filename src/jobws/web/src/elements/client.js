@@ -2,6 +2,7 @@
 
 import { io } from '../jobws.js';
 import { Followed } from './followed.js';
+import { FollowedQueues } from './followed-queues.js';
 
 // An element that is moved in the page leaves and comes back. So a connection that nobody uses stays for this time.
 const LINGER = 1000;
@@ -13,9 +14,9 @@ const clients = new Map(); // by URL, then by token
  * - `jobs`: the adapter's client;
  * - `status`: `connecting`, `live`, `http` (no WebSocket gets through), `reconnecting`, or `refused` (it will not come back);
  * - `reason`: what the last connection failed with, or ''; `watch(listener)`: to be called after these two changed;
- * - `follow(queue, jobId, listener, logs)`: see followed.js.
+ * - `follow(queue, jobId, listener, logs)`: see followed.js; `followQueue(queue, listener)`: see followed-queues.js.
  *
- * Both return a function that ends it.
+ * These three return a function that ends it.
  */
 export function join(url, token) {
   if (!clients.has(url)) clients.set(url, new Map());
@@ -46,7 +47,15 @@ export function part(client) {
 function Client(url, token) {
   const jobs = io(url, { token });
   const listeners = new Set();
-  const client = { jobs, users: 0, status: 'connecting', reason: '', watch, follow: Followed(jobs) };
+  const client = {
+    jobs,
+    users: 0,
+    status: 'connecting',
+    reason: '',
+    watch,
+    follow: Followed(jobs),
+    followQueue: FollowedQueues(jobs),
+  };
 
   function become(status, reason = '') {
     Object.assign(client, { status, reason });

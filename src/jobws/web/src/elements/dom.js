@@ -16,6 +16,14 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Show these texts in a node, one beside the other; without any, the node is hidden. */
+export function writeAll(node, texts) {
+  while (node.children.length > texts.length) node.lastChild.remove();
+  while (node.children.length < texts.length) node.append(h('span'));
+  texts.forEach((text, index) => write(node.children[index], text));
+  node.hidden = !texts.length;
+}
+
 /** Returns a link to `text`, if it is a URL of http or https; otherwise the text itself. */
 export function linked(text) {
   if (!/^https?:\/\/\S+$/i.test(text) || !URL.canParse(text)) return text;

@@ -6,9 +6,11 @@
 import { cameFrom, define, JobwsElement } from './element.js';
 import { JobElement } from './job-element.js';
 import { LogsElement } from './logs-element.js';
+import { QueueElement } from './queue-element.js';
 
-export { JobElement, JobwsElement, LogsElement };
+export { JobElement, JobwsElement, LogsElement, QueueElement };
 
 cameFrom(import.meta.url);
 define('jobws-job', JobElement);
+define('jobws-queue', QueueElement);
 define('jobws-logs', LogsElement);

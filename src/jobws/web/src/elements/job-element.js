@@ -1,13 +1,13 @@
 /** `<jobws-job queue job url>`: one job, live, from its state to its result or the reason why it failed. */
 
 import { ConnectionNote, NOTE } from './connection-note.js';
-import { h, soon, write } from './dom.js';
+import { h, soon, write, writeAll } from './dom.js';
 import { JobwsElement, reflects } from './element.js';
 import { isOver, NOTHING } from './job.js';
 import { LOG, LogView } from './log-view.js';
 import { PROGRESS, ProgressBar } from './progress-bar.js';
 import { BADGE, StateBadge, wordsFor } from './state-badge.js';
-import { adopt } from './style.js';
+import { adopt, CARD } from './style.js';
 import { clock, duration, moment, running } from './time.js';
 import { TREE, ValueTree } from './value-tree.js';
 
@@ -15,18 +15,16 @@ import { TREE, ValueTree } from './value-tree.js';
 const TICK = 1000;
 
 const JOB = `
-.card { display: grid; gap: 10px; padding: 14px 16px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); }
-.head { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; }
-.name { font-weight: 600; font-size: 15px; }
-.about { font-size: 12.5px; }
-.took { margin-inline-start: auto; font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.times { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12.5px; color: var(--muted); font-variant-numeric: tabular-nums; }
-.result, .reason { padding: 9px 12px; border-radius: calc(var(--radius) - 2px); background: var(--sunken); max-height: var(--jobws-result-height, 360px); overflow: auto; }
-.reason { white-space: pre-wrap; unicode-bidi: isolate; color: var(--bad); background: color-mix(in srgb, var(--bad) 8%, transparent); }
+.about { font-size: 12.5px; unicode-bidi: isolate; }
+.result {
+  padding: 9px 12px; border-radius: calc(var(--radius) - 2px); background: var(--sunken);
+  max-height: var(--jobws-result-height, 360px); overflow: auto;
+}
+.logs { position: relative; }
 .logs > summary { width: fit-content; font-size: 12.5px; font-weight: 600; color: var(--muted); border-radius: 4px; }
 .logs > summary:hover { color: var(--text); }
-.logs .tools { display: flex; justify-content: flex-end; margin: -26px 0 6px; pointer-events: none; }
-.logs .tools button { pointer-events: auto; }
+.logs[open] > summary { margin-bottom: 10px; }
+.logs .tools { position: absolute; top: -4px; inset-inline-end: 0; }
 `;
 
 export class JobElement extends JobwsElement {
@@ -104,7 +102,7 @@ export class JobElement extends JobwsElement {
 
   #build() {
     const root = this.attachShadow({ mode: 'open' });
-    adopt(root, JOB, BADGE, PROGRESS, TREE, LOG, NOTE);
+    adopt(root, CARD, JOB, BADGE, PROGRESS, TREE, LOG, NOTE);
     const [badge, bar, note] = [StateBadge(), ProgressBar(), ConnectionNote()];
     const log = LogView({ label: 'log lines of the job', empty: 'The worker has written no log line yet.' });
     const name = h('span', { className: 'name', part: 'name' });
@@ -121,7 +119,7 @@ export class JobElement extends JobwsElement {
       log.node,
     );
     const news = h('div', { className: 'unseen', role: 'status', 'aria-live': 'polite' });
-    const head = h('div', { className: 'head', part: 'head' }, badge.node, name, about, note.node, took);
+    const head = h('div', { className: 'head', part: 'head' }, h('div', {}, badge.node, name, about, note.node), took);
     logs.ontoggle = () => logs.open && this.client && this.job && this.#follow(this.client);
     root.append(h('div', { className: 'card', part: 'card' }, head, bar.node, times, result, reason, logs), news);
     this.#parts = { badge, bar, note, log, name, about, took, times, result, reason, logs, news };
@@ -141,7 +139,7 @@ export class JobElement extends JobwsElement {
       took,
       started && ended ? duration(ended - started) : started && job.state === 'active' ? running(now - started) : '',
     );
-    times.replaceChildren(...timesOf(job, now).map((text) => h('span', { textContent: text })));
+    writeAll(times, timesOf(job, now));
     times.title = job.added ? `added ${moment(job.added)}` : '';
     logs.hidden = ['', 'missing', 'refused'].includes(job.state) && !job.lines.length;
     this.#renderEnd(job);
@@ -192,19 +190,16 @@ export class JobElement extends JobwsElement {
   }
 }
 
-/** Returns the times of a job as sentences: what it waited and ran are apart. */
+/** Returns what to say of a job's times. What it waited and what it ran are apart. */
 function timesOf({ state, added, started, ended, due, attempts, gone }, now) {
+  if (state === 'missing') return ['It appears here as soon as somebody adds it.'];
   const texts = [];
-  const over = ended ?? now;
-  if (added && state !== 'delayed' && state !== 'missing')
-    texts.push(
-      started && state !== 'waiting' ? `waited ${duration(started - added)}` : `waiting for ${running(over - added)}`,
-    );
-  if (state === 'delayed' && due) texts.push(due > now ? `due in ${running(due - now)}` : 'due now');
-  if (attempts > 1 || (attempts && state !== 'completed' && state !== 'failed'))
-    texts.push(
-      state === 'active' ? `attempt ${attempts + 1}` : `${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
-    );
+  if (state === 'delayed')
+    texts.push(!due ? 'waits for its time' : due > now ? `due in ${running(due - now)}` : 'due now');
+  else if (added && started && state !== 'waiting') texts.push(`waited ${duration(started - added)}`);
+  else if (added && !ended) texts.push(`waiting for ${running(now - added)}`);
+  if (state === 'active' && attempts) texts.push(`attempt ${attempts + 1}`);
+  else if (attempts > !!ended) texts.push(`${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`);
   if (ended) texts.push(`ended ${clock(ended, now)}`);
   if (gone) texts.push('removed since');
   return texts;

@@ -4,6 +4,7 @@
  */
 
 import { percentOf, sampled } from './progress.js';
+import { sentence } from './sentence.js';
 
 /** The events that a job's state is made of. Outcomes always come. */
 export const EVENTS = [
@@ -63,33 +64,18 @@ const isAfter = (id, other) => {
 
 /** Returns the job after the answer to `subscribe-job`. Of several jobs of an id it is the first one. */
 export function answered(job, { error, unknown, jobs = [] }) {
-  if (error) return { ...job, state: 'refused', reason: error.message };
+  if (error) return { ...job, state: 'refused', reason: sentence(error) };
   const found = jobs.find(({ queue }) => queue === (job.queue ?? queue));
-  if (!found) return unknown && !isOver(job) ? { ...job, state: 'missing' } : job;
-  const {
-    queue,
-    jobId,
-    name,
-    state,
-    at,
-    attemptsMade = 0,
-    timestamp = null,
-    processedOn = null,
-    finishedOn = null,
-  } = found;
-  const next = {
-    ...job,
-    queue,
-    jobId,
-    name,
-    state,
-    at,
-    attempts: attemptsMade,
-    added: timestamp,
-    started: processedOn,
-    ended: finishedOn,
-  };
-  return state === 'refused' || !('progress' in found) ? next : { ...next, progress: found.progress };
+  if (!found) return unknown && !isOver(job) ? { ...job, state: 'missing', reason: '' } : job;
+  const { queue, jobId, name, state, at, attemptsMade = 0, timestamp, processedOn, finishedOn } = found;
+  const times = { added: timestamp ?? null, started: processedOn ?? null, ended: finishedOn ?? null };
+  // Events that came together with the answer know more.
+  if (job.at && at && isAfter(job.at, at))
+    return { ...job, name: job.name || name, added: job.added ?? times.added, started: job.started ?? times.started };
+  const anew = isOver(job) && !isOver(found) ? NEW_LIFE : {};
+  const reason = isOver(job) && isOver(found) ? job.reason : '';
+  const { progress = job.progress } = found;
+  return { ...job, ...anew, queue, jobId, name, state, at, attempts: attemptsMade, progress, reason, ...times };
 }
 
 /** Returns the job after an event, which came at the time `now`. */

@@ -5,7 +5,7 @@ import { ConnectionNote, NOTE } from './connection-note.js';
 import { h, write } from './dom.js';
 import { JobwsElement, reflects } from './element.js';
 import { LOG, LogView } from './log-view.js';
-import { adopt } from './style.js';
+import { adopt, CARD } from './style.js';
 import { clock, moment } from './time.js';
 
 const LEVELS = ['debug', 'info', 'warning', 'error', 'critical'];
@@ -15,7 +15,7 @@ const TAIL = 200;
 const TYPING = 250;
 
 const LOGS = `
-.panel { display: grid; gap: 10px; padding: 14px 16px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); }
+.card { container-type: inline-size; }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
 .tools input { flex: 1 1 140px; min-width: 0; }
 .log .lines { max-height: var(--jobws-log-height, 420px); }
@@ -32,7 +32,6 @@ const LOGS = `
   .log .lines > div { grid-template-columns: max-content 1fr; padding-bottom: 4px; }
   .log .text { grid-column: 1 / -1; }
 }
-.panel { container-type: inline-size; }
 `;
 
 export class LogsElement extends JobwsElement {
@@ -85,7 +84,7 @@ export class LogsElement extends JobwsElement {
 
   #build() {
     const root = this.attachShadow({ mode: 'open' });
-    adopt(root, LOG, NOTE, LOGS);
+    adopt(root, CARD, LOG, NOTE, LOGS);
     const log = LogView({ label: 'log lines', empty: 'Waiting for lines …', line });
     const note = ConnectionNote({ always: true });
     const level = h(
@@ -110,7 +109,7 @@ export class LogsElement extends JobwsElement {
     root.append(
       h(
         'div',
-        { className: 'panel', part: 'panel' },
+        { className: 'card', part: 'card' },
         h('div', { className: 'tools', part: 'tools' }, note.node, text, level, log.pause),
         log.node,
       ),

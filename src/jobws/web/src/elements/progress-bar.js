@@ -39,16 +39,17 @@ export function ProgressBar() {
   return {
     node,
     show({ state, progress, samples }, now) {
-      const done = percentOf(progress);
       const said = wordsOf(progress);
-      node.hidden = done === null && !said;
-      node.classList.toggle('good', state === 'completed');
+      const reported = percentOf(progress);
+      const completed = state === 'completed'; // then it is done, whatever the worker reported last
+      const done = completed && reported !== null ? 100 : reported;
+      node.hidden = done === null && (completed || !said);
+      node.classList.toggle('good', completed);
       node.classList.toggle('bad', state === 'failed');
       track.hidden = done === null;
-      if (done !== null) {
-        fill.style.setProperty('--percent', done);
-        track.ariaValueNow = Math.floor(done);
-      }
+      fill.style.setProperty('--percent', done);
+      track.setAttribute('aria-valuenow', Math.floor(done));
+      text.hidden = completed;
       write(percent, done === null ? '' : `${Math.floor(done)} %`);
       write(words, said.slice(0, 200));
       const rest = state === 'active' ? leftAt(samples, now) : null;

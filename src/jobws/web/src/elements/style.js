@@ -42,6 +42,22 @@ summary { cursor: pointer; }
 @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } }
 `;
 
+/** A card, as of a job or a queue: its head with a number at the end, a line of times, and a reason. */
+export const CARD = `
+.card { display: grid; gap: 10px; padding: 14px 16px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); }
+.card > * { min-width: 0; }
+.head { display: flex; align-items: baseline; gap: 4px 12px; }
+.head > :first-child { flex: 1; display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; min-width: 0; }
+.name { font-weight: 600; font-size: 15px; unicode-bidi: isolate; }
+.name:empty { display: none; }
+.took { font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.times { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12.5px; color: var(--muted); font-variant-numeric: tabular-nums; }
+.reason {
+  white-space: pre-wrap; unicode-bidi: isolate; max-height: var(--jobws-result-height, 360px); overflow: auto; padding: 9px 12px;
+  border-radius: calc(var(--radius) - 2px); color: var(--bad); background: color-mix(in srgb, var(--bad) 8%, transparent);
+}
+`;
+
 const sheets = new Map(); // by their text
 
 function sheetOf(text) {
