@@ -52,8 +52,8 @@ bench: $(STAMP)
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
-# What is served of the JavaScript adapter, from src/jobws/web/src/, with esbuild and terser; needs Node and npm. The
-# extension has a copy.
+# What is served of the JavaScript adapter, from src/jobws/web/src/, and of the page, from src/jobws/web/page/, with esbuild
+# and terser; needs Node and npm. The extension has a copy of the adapter.
 adapter:
 	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
 	@node tests/node-build/build.mjs src/jobws/web

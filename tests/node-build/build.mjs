@@ -1,4 +1,4 @@
-// What is served of the adapter, from its sources: node build.mjs FOLDER (make adapter)
+// What is served of the adapter and of the page, from their sources: node build.mjs FOLDER (make adapter)
 //
 // jobws.js loads jobws-http.js when no WebSocket gets through. jobws-all.js is both, for service workers, in which
 // nothing can be loaded later. jobws-queues.js is what pages load beside one of them to watch whole queues. elements.js has
@@ -49,3 +49,14 @@ await make('jobws-http.js', 'jobws-http.js', []);
 await make('jobws-all.js', 'jobws.js', []);
 await make('jobws-queues.js', 'jobws-queues.js', []);
 await make('elements.js', 'elements/elements.js', []);
+
+// The page at `/`, which loads the adapter beside it.
+const page = { bundle: true, minify: true, charset: 'utf8', target: 'es2022', write: false, external: ['./jobws.js', './jobws-queues.js'] };
+const banner = 'jobws, MIT. Sources: page/';
+for (const [source, name, options] of [
+  ['main.js', 'page.js', { format: 'esm', banner: { js: `// ${banner}` } }],
+  ['page.css', 'page.css', { banner: { css: `/* ${banner} */` } }],
+]) {
+  const { outputFiles } = await build({ entryPoints: [join(sources, '../page', source)], ...page, ...options });
+  await writeFile(join(folder, name), outputFiles[0].contents);
+}

@@ -110,4 +110,5 @@ async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> No
     assert public == {
         *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
         *("/elements.js", "/src/{module}", "/src/elements/{module}"),
+        *("/", "/page.js", "/page.css", "/page.svg"),
     }

@@ -118,7 +118,7 @@ def test_no_endpoint_sees_the_subprotocol_that_holds_the_token() -> None:
 
 async def test_without_a_token_only_the_public_list_is_served(redis: Redis) -> None:
     async with keyed_bridge(redis.url) as live:
-        for path in ("/healthz", "/openapi.json", "/jobws.js", "/src/connection.js", "/readyz"):
+        for path in ("/healthz", "/openapi.json", "/", "/page.js", "/jobws.js", "/src/connection.js", "/readyz"):
             assert (await ask(live.url + path))[0] == 200
             assert (await ask(live.url + path, Authorization=f"Bearer {BAD}"))[0] == 200
         for path in ("/queues", "/metrics", "/jobs/http/1", "/jobs/http/2", "/events?job=1", "/nowhere", "/jobs/%2F"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PUBLIC: Final = {
     *("/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
     *("/elements.js", "/src/{module}", "/src/elements/{module}"),
+    *("/", "/page.js", "/page.css", "/page.svg"),
 }
 WHOAMI: Final = ("GET", "/whoami")
 SENTENCE: Final = "the token does not allow this"

@@ -1,4 +1,4 @@
-"""The files of the adapter that a bridge serves are those that `make adapter` makes of the sources."""
+"""The files of the adapter and of the page that a bridge serves are those that `make adapter` makes of the sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_is_served_is_what_the_sources_make(tmp_path: Path) -> None:
     install_packages(BUILD, last="terser")
     subprocess.run([node, str(BUILD / "build.mjs"), str(tmp_path)], check=True, timeout=120)
     built = {each.name: each.read_text("utf-8") for each in tmp_path.iterdir()}
-    assert len(built) == 5
+    assert len(built) == 7
     for name, text in built.items():
         assert ADAPTER.with_name(name).read_text("utf-8") == text, f"{name} is older than its sources: make adapter"
 

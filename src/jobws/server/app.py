@@ -14,7 +14,7 @@ from jobws.access.scope import Action
 from jobws.errors import ConfigurationError, JobwsError
 from jobws.server.callers import Callers
 from jobws.server.guard import Guard, with_cors
-from jobws.server.http import health, openapi, static
+from jobws.server.http import health, openapi, page, static
 from jobws.server.http import routes as http_routes
 from jobws.server.http.problems import answer_error, answer_routing
 from jobws.server.http.request import ExactPaths
@@ -69,6 +69,8 @@ def make_app(
             `root_path` away.
     """
     public = [health.LIVENESS, Route("/openapi.json", openapi.answer), *static.routes()]
+    if settings.page:
+        public.extend(page.routes())
     optional = [health.readiness(service)]
     # All others name their right: a plain Route would be served to every client that has some token.
     checked: list[CheckedRoute] = [

@@ -9,24 +9,23 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_CACHING: Final = b"cache-control"
+# An answer that needs another value has the header itself.
 _HEADERS: Final = (
     # An answer is not a script or a page, whatever a worker wrote into a result.
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
     # The path has a job's id.
     (b"referrer-policy", b"no-referrer"),
+    # An answer is for one client and one moment.
+    (b"cache-control", b"no-store"),
 )
-# An answer is for one client and one moment. Files that may be kept say so themselves.
-_NOT_KEPT: Final = (_CACHING, b"no-store")
 
 
 def with_headers(headers: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an answer, and those that each answer has."""
-    found = [*headers, *_HEADERS]
-    if all(name.lower() != _CACHING for name, _ in found):
-        found.append(_NOT_KEPT)
-    return found
+    """Return the headers of an answer, and those that each answer has, unless the answer has them itself."""
+    own = list(headers)
+    names = {name.lower() for name, _ in own}
+    return [*own, *(header for header in _HEADERS if header[0] not in names)]
 
 
 class ResponseHeaders:

@@ -54,6 +54,8 @@ class Settings:
     """Without a key only loopback is served. With --no-auth everybody who can reach the port is served."""
     allow_actions: bool = False
     """Without a key, let everybody whom the bridge serves retry, promote and remove jobs, pause and resume queues."""
+    page: bool = True
+    """With --no-page there is no page at /, which shows queues, jobs and logs in a browser."""
     allowed_origins: Texts = ()
     """An origin whose pages may connect, besides the bridge's own, or https://*.example.com (one label); repeatable."""
     allowed_hosts: Texts = ()

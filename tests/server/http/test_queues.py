@@ -156,7 +156,8 @@ def _fetch(method: str, url: str, **headers: str) -> tuple[int, dict[str, str], 
 PATHS = [
     *("/jobs/http/1", "/jobs/1", "/jobs?jobId=1", "/jobs/http", "/analyze/http", "/lookup", "/queues"),
     *("/queues/http/jobs", "/healthz", "/readyz", "/metrics", "/openapi.json"),
-    *("/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js", "/elements.js", "/src/jobws.js"),
+    *("/", "/page.js", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js", "/elements.js"),
+    "/src/jobws.js",
 ]
 
 

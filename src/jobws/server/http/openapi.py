@@ -29,6 +29,7 @@ from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
 from jobws.server.http.actions import ACTIONS
 from jobws.server.http.append_log import LOG_RECORDS, NDJSON
 from jobws.server.http.job_log import DEFAULT_LINES, MAX_LINES
+from jobws.server.http.openapi_files import PATHS_OF_FILES
 from jobws.server.http.openapi_operations import body, operation, path, query, ref
 from jobws.server.http.queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http.request import json_answer
@@ -157,8 +158,6 @@ def document() -> JsonObject:
         query("start", {"type": "integer", "default": 0, "description": "A negative one counts from the end."}),
         query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LINES, "default": DEFAULT_LINES}),
     ]
-    javascript: dict[int, JsonObject | str] = {200: "text/javascript"}
-    source = {"get": operation("A source of these.", javascript, (404,), [path("module", {"type": "string"})])}
     new_job = body(ref("NewJob"))
     done: dict[int, JsonObject | str] = {200: ref("Acted")}
     children = query("children", {"enum": ["1", "true"], "description": "Remove the jobs below it in its flow, too."})
@@ -287,13 +286,7 @@ def document() -> JsonObject:
                 "get": operation("Whether every queue is being read.", {200: ref("Readiness"), 503: ref("Readiness")})
             },
             "/metrics": {"get": operation("For Prometheus.", {200: "text/plain"}, (503,))},
-            "/jobws.js": {"get": operation("The JavaScript adapter, for any origin.", javascript)},
-            "/jobws-http.js": {"get": operation("What it loads when no WebSocket gets through.", javascript)},
-            "/jobws-all.js": {"get": operation("Both in one, for service workers.", javascript)},
-            "/jobws-queues.js": {"get": operation("What a page loads beside it to watch whole queues.", javascript)},
-            "/elements.js": {"get": operation("The custom elements, for any origin.", javascript)},
-            "/src/{module}": source,
-            "/src/elements/{module}": source,
+            **PATHS_OF_FILES,
         },
         "components": {"schemas": components},
     }

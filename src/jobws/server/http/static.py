@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
     from starlette.requests import Request
@@ -35,7 +35,7 @@ HEADERS = {
 def routes() -> list[Route]:
     """Return the routes of these files. The first call reads the files from the package."""
     web = files("jobws") / "web"
-    sources = {f"/src/{name}": _File(file) for name, file in _files(web / "src")}
+    sources = {f"/src/{name}": ServedFile(file) for name, file in _files(web / "src")}
 
     async def source(request: Request) -> Response:
         file = sources.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
@@ -44,7 +44,7 @@ def routes() -> list[Route]:
         return await file.answer(request)
 
     return [
-        *(Route(f"/{name}", _File(web / name).answer, methods=["GET"]) for name in BUNDLES),
+        *(Route(f"/{name}", ServedFile(web / name).answer, methods=["GET"]) for name in BUNDLES),
         *(Route(f"/src/{folder}{{module}}", source, methods=["GET"]) for folder in ("", "elements/")),
     ]
 
@@ -58,23 +58,34 @@ def _files(folder: Traversable, below: str = "") -> Iterator[tuple[str, Traversa
             yield f"{below}{each.name}", each
 
 
-class _File:
-    """A JavaScript file, with its compressed form and its ETag."""
+class ServedFile:
+    """A file of the package, with its compressed form and its ETag.
 
-    def __init__(self, path: Traversable) -> None:
+    Args:
+        path: The file.
+        media_type: Its media type.
+        headers: The headers of each answer, also of those that say that the file has not changed.
+    """
+
+    def __init__(
+        self, path: Traversable, media_type: str = "text/javascript", headers: Mapping[str, str] = HEADERS
+    ) -> None:
+        self._media_type = media_type
+        self._headers = headers
         self._content = path.read_bytes()
         self._packed = gzip.compress(self._content, mtime=0)
         self._tag = hashlib.sha256(self._content).hexdigest()[:16]
 
     async def answer(self, request: Request) -> Response:
+        """Return the file; or 304 without it, if the client has it."""
         smaller = _takes_gzip(",".join(request.headers.getlist("accept-encoding")))
         etag = f'"{self._tag}-gzip"' if smaller else f'"{self._tag}"'
         known = ",".join(request.headers.getlist("if-none-match")).split(",")
         # `*` matches any version. Proxies that compress make the ETag a weak one, with `W/` (RFC 9110, 13.1.2).
         if not {"*", etag}.isdisjoint(each.strip().removeprefix("W/") for each in known):
-            return Response(status_code=304, headers={**HEADERS, "etag": etag})
-        about = {**HEADERS, "etag": etag, **({"content-encoding": "gzip"} if smaller else {})}
-        return Response(self._packed if smaller else self._content, headers=about, media_type="text/javascript")
+            return Response(status_code=304, headers={**self._headers, "etag": etag})
+        about = {**self._headers, "etag": etag, **({"content-encoding": "gzip"} if smaller else {})}
+        return Response(self._packed if smaller else self._content, headers=about, media_type=self._media_type)
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -1,0 +1,155 @@
+/** The page's connection to its bridge: events, requests, and who the viewer is. The token stays in this tab. */
+
+import { io } from './jobws.js';
+import { watchQueue } from './jobws-queues.js';
+import { Rights } from './rights.js';
+
+export const BASE = new URL('.', location.href.split('#')[0]).href.replace(/\/$/, '');
+const KEY = `jobws token ${BASE}`;
+const NAMES = `added waiting active progress completed failed retries-exhausted delayed waiting-children stalled removed duplicated
+  deduplicated job-log`.split(/\s+/);
+// The token is expired, was not accepted, or was revoked.
+const TOKEN_ENDS = [4001, 4500, 4501];
+
+/** An answer of the bridge that is an error. `code` is for programs, `status` the HTTP status. */
+export class Refused extends Error {
+  constructor(status, { detail, code } = {}) {
+    super(detail ?? `HTTP ${status}`);
+    Object.assign(this, { status, code });
+  }
+}
+
+/** Makes the connection. `tell(state, detail)` is called with what happens to it; `ask(reason)` when a token is needed. */
+export function Bridge(tell, ask) {
+  let token = sessionStorage.getItem(KEY) ?? undefined;
+  let ahead = 0; // how far the clock of Redis is ahead of the viewer's at least, in milliseconds
+  const listeners = new Set();
+  const opened = new Set(); // clients, which end with the token
+  const bridge = {
+    rights: Rights(),
+    who: null,
+    jobs: null,
+    /** The time by the clock of Redis, as far as it is known. */
+    now: () => Date.now() + ahead,
+    /** Tell `listener` the events of a whole queue. Returns a function that ends this. `refused` is called if it is not allowed. */
+    follow(queue, events, listener, refused = () => {}) {
+      const leaving = new AbortController();
+      const { signal } = leaving;
+      const run = async () => {
+        for await (const { event, data, id } of watchQueue(bridge.jobs, queue, { events, signal })) take(listener, event, data, id);
+      };
+      run().catch((error) => signal.aborted || refused(error));
+      return () => leaving.abort();
+    },
+    /** Tell `listener` all events of a job that Redis still has, then those that come, and the lines of its log. */
+    followJob(queue, jobId, listener) {
+      const { jobs } = bridge;
+      const mine = (event, data, id) => data?.jobId === jobId && data.queue === queue && take(listener, event, data, id);
+      listeners.add(mine);
+      jobs.emit('subscribe-job', { queue, jobId, events: ['*'], after: '0-0', logs: true });
+      return () => {
+        listeners.delete(mine);
+        jobs.emit('unsubscribe-job', { queue, jobId });
+      };
+    },
+    start,
+    /** Take a new token, and begin again. Rejects if the bridge does not accept it. */
+    async use(given) {
+      const who = await get('whoami', {}, { token: given });
+      token = given;
+      sessionStorage.setItem(KEY, given);
+      begin(who);
+    },
+    forget,
+    get hasToken() {
+      return token !== undefined;
+    },
+    get,
+    post: (path, query, body) => request('POST', path, query, { body }),
+    act: (action, about) => request('POST', 'actions', { action, ...about }),
+    /** Open a connection to the log. */
+    logs() {
+      const client = io(`${BASE}/logs`, { token });
+      opened.add(client);
+      return client;
+    },
+    close(client) {
+      opened.delete(client);
+      client.disconnect();
+    },
+  };
+
+  async function request(method, path, query = {}, { body, token: given = token } = {}) {
+    const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+    const url = `${BASE}/${path}${wanted.length ? `?${new URLSearchParams(wanted)}` : ''}`;
+    const headers = { ...(given && { authorization: `Bearer ${given}` }), ...(body !== undefined && { 'content-type': 'application/json' }) };
+    const response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    const error = new Refused(response.status, answer);
+    if (response.status === 401 && given === token) lost(error.message);
+    throw error;
+  }
+
+  function get(path, query, options) {
+    return request('GET', path, query, options);
+  }
+
+  async function start() {
+    try {
+      begin(await get('whoami'));
+    } catch (error) {
+      if (error.status === 401) return; // `lost` has asked for a token
+      tell('offline', error.message);
+      setTimeout(start, 2000);
+    }
+  }
+
+  function begin(who) {
+    end();
+    Object.assign(bridge, { who, rights: Rights(who) });
+    const jobs = (bridge.jobs = io(BASE, { token }));
+    opened.add(jobs);
+    let failed = false;
+    jobs.on('connect', () => (failed = false));
+    jobs.on('transport', (kind) => tell('live', kind));
+    jobs.on('disconnect', () => bridge.jobs === jobs && tell('reconnecting'));
+    jobs.on('gap', ({ queue }) => tell('gap', queue));
+    jobs.on('expiring', ({ expires }) => tell('expiring', expires));
+    jobs.on('connect_error', (error) => {
+      if (TOKEN_ENDS.includes(error.code)) lost(error.message);
+      else if (!jobs.active) tell('stopped', error.message);
+      else if (!failed) tell('reconnecting', error.message);
+      failed = true;
+    });
+    for (const name of NAMES) jobs.on(name, (data, id) => listeners.forEach((listener) => listener(name, data, id)));
+    tell('begun');
+  }
+
+  function take(listener, event, data, id) {
+    if (id) ahead = Math.max(ahead, Number.parseInt(id, 10) - Date.now());
+    listener(event, data, id);
+  }
+
+  function end() {
+    const clients = [...opened];
+    opened.clear();
+    bridge.jobs = null;
+    for (const client of clients) client.disconnect();
+  }
+
+  function forget() {
+    token = undefined;
+    sessionStorage.removeItem(KEY);
+    end();
+    bridge.who = null;
+  }
+
+  function lost(reason) {
+    const had = token !== undefined;
+    forget();
+    ask(had ? reason : '');
+  }
+
+  return bridge;
+}

@@ -1,0 +1,139 @@
+/** The view of one job: how it goes on, what it did, and how it ended. */
+
+import { Actions } from './actions.js';
+import { h, mark, perFrame, say, whileVisible } from './dom.js';
+import { duration, line, time, whole } from './format.js';
+import { Flow } from './flow.js';
+import { JobLog } from './joblog.js';
+import { apply, ENDED, fraction, isLater, Job, left, timeOf } from './model.js';
+import { chip, missing, queueLink } from './parts.js';
+import { Timeline } from './timeline.js';
+import { Tree } from './tree.js';
+
+export function JobView(page, queue, jobId) {
+  const { bridge } = page;
+  const badge = chip('');
+  const name = h('span.jobname');
+  const alone = bridge.rights.only;
+  const crumbs = h('p.crumbs', {}, !alone && h('a', { href: '#/' }, 'Queues'), !alone && h('span', { 'aria-hidden': 'true' }, '/'), alone ? queue : h('a', { href: queueLink(queue) }, queue), h('span', { 'aria-hidden': 'true' }, '/'), h('code', {}, jobId));
+  const title = `${jobId} · ${queue}`;
+  const forbidden = missing(bridge, 'read:jobs', 'this job', queue, jobId);
+  if (forbidden) return { node: h('section.view', {}, crumbs, forbidden), title, close() {} };
+
+  const job = Job(queue, jobId);
+  const timeline = Timeline();
+  const log = JobLog();
+  const flow = Flow(bridge, job);
+  const actions = Actions(page, job);
+  const meter = h('div.meter', { role: 'progressbar', 'aria-label': 'Progress', 'aria-valuemin': 0, 'aria-valuemax': 100, hidden: true }, h('i'));
+  const going = h('p.going', { 'aria-live': 'off' });
+  const told = h('p.told', { role: 'status' });
+  const panel = (heading, ...inside) => h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, heading)), ...inside);
+  const [result, data, progress, failure, trace] = ['div', 'div', 'div', 'p.reason', 'pre.trace'].map((each) => h(each));
+  const panels = { result: panel('Result', result), failure: panel('Failure', failure, trace), data: panel('Data', data), progress: panel('Progress', progress) };
+  panels.failure.classList.add('failure');
+  const facts = h('dl.aside');
+  const node = h(
+    'section.view',
+    {},
+    crumbs,
+    h('div.jobhead', {}, h('h1', {}, name), badge, actions.node),
+    told,
+    meter,
+    going,
+    h('section.panel', {}, h('div.panelhead', {}, h('h2', {}, 'Timeline')), timeline.node, facts),
+    panels.failure,
+    panels.result,
+    flow.node,
+    log.node,
+    panels.progress,
+    panels.data,
+  );
+  const drawn = perFrame(draw);
+  let shown = {};
+
+  function put(place, value) {
+    const text = JSON.stringify(value);
+    if (shown[place] === text) return;
+    shown[place] = text;
+    panels[place].hidden = value === undefined;
+    ({ result, data, progress })[place].replaceChildren(...(value === undefined ? [] : [Tree(value)]));
+  }
+
+  function draw() {
+    const state = job.state || (job.unknown ? 'unknown' : 'waiting');
+    badge.dataset.state = state;
+    say(badge.lastChild, state);
+    say(name, job.name || `Job ${jobId}`);
+    const now = bridge.now();
+    timeline.draw(job, now);
+    const part = state === 'completed' ? null : fraction(job.progress);
+    meter.hidden = part === null || state === 'waiting';
+    if (part !== null) {
+      meter.firstChild.style.transform = `scaleX(${part})`;
+      meter.setAttribute('aria-valuenow', Math.round(part * 100));
+    }
+    const rest = left(job, now);
+    say(going, state === 'active' && part !== null ? `${Math.round(part * 1000) / 10} %${rest ? ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left` : ''}` : '');
+    mark(meter, 'stopped', state === 'failed');
+    put('progress', part === null && typeof job.progress === 'object' && job.progress !== null && state !== 'completed' ? job.progress : undefined);
+    put('result', state === 'completed' ? job.result : undefined);
+    put('data', job.data);
+    panels.failure.hidden = state !== 'failed';
+    say(failure, job.reason ?? '');
+    say(trace, state === 'failed' && job.stacktrace?.length ? job.stacktrace.join('\n\n') : '');
+    trace.hidden = !trace.textContent;
+    actions.draw();
+    say(told, job.unknown ? 'There is no job with this id. It may have been removed, or it is not there yet; it appears here as soon as it is added.' : state === 'removed' ? 'This job was removed.' : '');
+    told.hidden = !told.textContent;
+    if (job.timestamp && !facts.children.length) {
+      const fact = (term, value, hint) => [h('dt', {}, term), h('dd', { title: hint }, value)];
+      facts.append(...[fact('Added', time(job.timestamp), whole(job.timestamp)), fact('Id', jobId), fact('Queue', queue)].flat());
+    }
+  }
+
+  /** Read what events do not tell: data, result, reason and stack trace. */
+  async function look() {
+    const found = await bridge.get('jobs', { queue, jobId }).catch((error) => ({ failed: error }));
+    if (found.failed) {
+      if (found.failed.code === 'unknown-job' && !job.state) job.unknown = true;
+      return drawn();
+    }
+    const { returnvalue, failedReason, ...snapshot } = found;
+    const younger = !isLater(job.at, found.at);
+    Object.assign(job, younger ? snapshot : { ...snapshot, ...job, data: snapshot.data ?? job.data, name: snapshot.name, timestamp: snapshot.timestamp, stacktrace: snapshot.stacktrace });
+    if (found.state === job.state) Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
+    job.unknown = false;
+    drawn();
+  }
+
+  function take(event, told, id) {
+    if (event === 'job-log') return log.take(told);
+    const at = timeOf(id) ?? bridge.now();
+    timeline.take(event, told, at);
+    if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it
+    job.unknown = false;
+    apply(job, event, told, at);
+    job.at = id ?? job.at;
+    if (event === 'added' || event === 'active' || ENDED.includes(event)) {
+      if (event === 'completed' && 'returnvalue' in told) job.result = told.returnvalue;
+      if (event !== 'removed') look();
+    }
+    drawn();
+  }
+
+  const leave = bridge.followJob(queue, jobId, take);
+  look();
+  draw();
+  const stop = whileVisible(() => ENDED.includes(job.state) || draw(), 250);
+  return {
+    node,
+    title,
+    close() {
+      leave();
+      stop();
+      flow.close();
+      drawn.stop();
+    },
+  };
+}

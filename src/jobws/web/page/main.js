@@ -1,0 +1,93 @@
+/** The page: its header, and the view that the address names after `#`. */
+
+import { Bridge } from './bridge.js';
+import { h } from './dom.js';
+import { icon } from './icons.js';
+import { JobView } from './job.js';
+import { notices } from './notify.js';
+import { Overview } from './overview.js';
+import { QueueView } from './queue.js';
+import { Queues } from './queues.js';
+import { Status } from './status.js';
+import { themeButton } from './theme.js';
+import { TokenDialog, WhoDialog } from './token.js';
+
+const status = Status();
+const watchers = new Set();
+const bridge = Bridge(tell, (reason) => {
+  status.tell('token');
+  leave();
+  tokens.ask(reason);
+});
+const queues = Queues(bridge, (queue) => watchers.forEach((each) => each(queue)));
+const tokens = TokenDialog(bridge);
+const who = WhoDialog(bridge, tokens);
+const page = {
+  bridge,
+  queues,
+  /** Call `watcher(queue)` when numbers of a queue change; without a queue when there are other queues. */
+  onQueues(watcher) {
+    watchers.add(watcher);
+    return () => watchers.delete(watcher);
+  },
+};
+const main = h('main', { id: 'main', tabindex: '-1' });
+const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues'));
+const header = h(
+  'header',
+  {},
+  h('a.skip', { href: '#main', onclick: (event) => (event.preventDefault(), main.focus()) }, 'Skip to the content'),
+  h('a.brand', { href: '#/' }, h('img', { src: 'page.svg', alt: '', width: 22, height: 22 }), 'jobws'),
+  nav,
+  status.node,
+  h('button.icon', { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => bridge.who && who.show() }, icon('key')),
+  themeButton(),
+);
+let shown = null;
+
+function tell(state, detail) {
+  status.tell(state, detail);
+  if (state === 'expiring') tokens.ask('The token expires soon. Give a new one to go on.');
+  if (state !== 'begun') return;
+  queues.begin();
+  route();
+}
+
+function leave() {
+  shown?.close();
+  shown = null;
+  main.replaceChildren();
+}
+
+/** Returns the view of an address: `/`, `/queues/QUEUE`, or `/jobs/QUEUE/ID`. Names are percent-encoded. */
+function viewOf(path, query = '') {
+  const [, kind, queue, jobId] = path.split('/').map(decoded);
+  const { only } = bridge.rights;
+  if (only) return JobView(page, only.queue, only.job);
+  if (kind === 'jobs' && queue && jobId) return JobView(page, queue, jobId);
+  if (kind === 'queues' && queue) return QueueView(page, queue, new URLSearchParams(query));
+  return Overview(page);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Show the view of the address. */
+function route() {
+  if (!bridge.who) return;
+  leave();
+  shown = viewOf(...location.hash.slice(1).split('?'));
+  main.append(shown.node);
+  main.scrollTop = 0;
+  document.title = `${shown.title} · jobws`;
+  for (const each of nav.children) each.setAttribute('aria-current', each.getAttribute('href') === '#/' ? 'page' : 'false');
+}
+
+document.body.replaceChildren(header, main, notices, tokens.node, who.node);
+addEventListener('hashchange', route);
+bridge.start();

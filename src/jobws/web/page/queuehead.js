@@ -1,0 +1,42 @@
+/** The head of all views of one queue: its name, what is wrong with it, and its other views. */
+
+import { h, mark, say } from './dom.js';
+import { duration, number } from './format.js';
+import { queueLink } from './parts.js';
+
+const VIEWS = [
+  ['jobs', 'Jobs', ''],
+];
+
+/** Returns the head, where `view` is the one that is shown. */
+export function QueueHead({ bridge, queues, onQueues }, queue, view) {
+  const notes = h('span.notes');
+  const facts = h('p.facts');
+  const tabs = VIEWS.map(([name, title, path]) => h('a', { href: queueLink(queue, path), 'aria-current': name === view ? 'page' : null }, title));
+  const node = h('div.queuehead', {}, h('div.line', {}, h('h1', {}, h('a.up', { href: '#/' }, 'Queues'), h('span', { 'aria-hidden': 'true' }, ' / '), queue), notes), facts, tabs.length > 1 && h('nav.views', { 'aria-label': 'Views of the queue' }, ...tabs));
+
+  function draw() {
+    const { stats, about } = queues.get(queue) ?? {};
+    const now = stats?.counts;
+    const waiting = now ? now.waiting + now.prioritized : 0;
+    const found = [
+      about?.problem && ['bad', about.problem],
+      stats?.paused && ['warn', 'paused'],
+      stats?.workers === 0 && waiting > 0 && ['warn', 'no worker'],
+    ].filter(Boolean);
+    notes.replaceChildren(...found.map(([kind, text]) => h(`span.note.${kind}`, {}, text)));
+    const known = (value) => value !== null && value !== undefined;
+    const told = stats
+      ? [
+          known(stats.completedPerMinute) && `${number(stats.completedPerMinute)} completed and ${number(stats.failedPerMinute)} failed in the last minute`,
+          known(stats.workers) && `${number(stats.workers)} ${stats.workers === 1 ? 'worker' : 'workers'}`,
+          known(stats.oldestWaitingSeconds) && `oldest waiting ${duration(stats.oldestWaitingSeconds * 1000)}`,
+        ].filter(Boolean)
+      : [];
+    say(facts, told.join(' · ') || '\u00a0');
+    mark(facts, 'unknown', !told.length);
+  }
+  draw();
+  const leave = onQueues((each) => (!each || each.label === queue) && draw());
+  return { node, close: leave };
+}

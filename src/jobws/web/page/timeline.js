@@ -1,0 +1,89 @@
+/** The life of a job: when it waited and when it ran, as a bar and as a list of its events. Times are epoch milliseconds. */
+
+import { h, say } from './dom.js';
+import { duration, exact, line, number, whole } from './format.js';
+
+const RUNNING = 'active';
+const STATE_OF = { added: 'waiting', waiting: 'waiting', delayed: 'delayed', prioritized: 'waiting', 'waiting-children': 'children', active: RUNNING };
+const QUIET = ['progress', 'job-log', 'added', 'duplicated'];
+const MOST = 200;
+
+/** Keeps the events of one job, and shows them. */
+export function Timeline() {
+  const marks = [];
+  const bar = h('div.life', { role: 'img' });
+  const sums = h('p.sums');
+  const list = h('ol.events');
+  const node = h('div.timeline', {}, bar, sums, list);
+
+  /** Returns the stretches of time: `{state, from, to}`; the last one has no `to` while the job has not ended. */
+  function stretches(job) {
+    const found = [];
+    const known = marks.filter(({ event }) => STATE_OF[event] || ['completed', 'failed', 'removed'].includes(event));
+    if (!known.some(({ event }) => event === RUNNING) && job.timestamp) {
+      // The stream no longer has the beginning, but the job's own times tell the last attempt.
+      found.push({ state: 'waiting', from: job.timestamp, to: job.processedOn });
+      if (job.processedOn) found.push({ state: RUNNING, from: job.processedOn, to: job.finishedOn });
+      return found;
+    }
+    for (const { event, at } of known) {
+      const last = found.at(-1);
+      const state = STATE_OF[event];
+      if (last && !last.to && last.state !== state) last.to = at;
+      if (state && (!last || last.state !== state || last.to)) found.push({ state, from: last ? at : Math.min(job.timestamp ?? at, at) });
+    }
+    return found;
+  }
+
+  function events() {
+    const shown = marks.filter(({ event }) => !QUIET.includes(event)).slice(-MOST);
+    list.replaceChildren(
+      ...shown.map(({ event, data, at }, index) =>
+        h(
+          'li',
+          { 'data-state': STATE_OF[event] ?? event },
+          h('time', { title: whole(at) }, exact(at)),
+          h('span.event', {}, event),
+          h('span.note-text', {}, [data.prev && `after ${data.prev}`, event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`, data.failedReason && line(data.failedReason, 120)].filter(Boolean).join(', ')),
+          h('span.delta', {}, index ? `+${duration(at - shown[index - 1].at)}` : ''),
+        ),
+      ),
+    );
+  }
+
+  return {
+    node,
+    /** Take an event of the job. Returns whether the list is another now. */
+    take(event, data, at) {
+      if (!at || event === 'job-log' || event === 'progress') return;
+      marks.push({ event, data, at });
+      events();
+    },
+    draw(job, now) {
+      const all = stretches(job);
+      const total = Math.max(1, ...[(all.at(-1)?.to ?? now) - (all[0]?.from ?? now)]);
+      while (bar.children.length > all.length) bar.lastChild.remove();
+      while (bar.children.length < all.length) bar.append(h('span', {}, h('b')));
+      const sum = {};
+      all.forEach(({ state, from, to }, index) => {
+        const took = Math.max(0, (to ?? now) - from);
+        sum[state] = (sum[state] ?? 0) + took;
+        const part = bar.children[index];
+        part.dataset.state = state;
+        part.title = `${state === RUNNING ? 'ran' : state} ${duration(took)}`;
+        part.style.flexGrow = Math.max(0.004, took / total).toFixed(4);
+        say(part.firstChild, took / total > 0.12 ? `${state === RUNNING ? 'ran' : state === 'waiting' ? 'waited' : state} ${duration(took)}` : '');
+      });
+      const attempts = all.filter(({ state }) => state === RUNNING).length;
+      const told = [
+        sum.waiting !== undefined && `waited ${duration(sum.waiting)}`,
+        sum.delayed !== undefined && `delayed ${duration(sum.delayed)}`,
+        sum.children !== undefined && `waited for children ${duration(sum.children)}`,
+        sum[RUNNING] !== undefined && `ran ${duration(sum[RUNNING])}`,
+        attempts > 1 && `${number(attempts)} attempts`,
+      ].filter(Boolean);
+      say(sums, told.join(' · '));
+      bar.setAttribute('aria-label', told.join(', ') || 'no times are known');
+    },
+  };
+}

@@ -1,0 +1,132 @@
+"""The page at `/`, in a browser: queues, the jobs of one, and one job, while things happen to them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.bridge import live_bridge
+
+if TYPE_CHECKING:
+    from tests.support.browser import Chromium, Page
+    from tests.support.redis import Redis
+
+# Whether the text of some element that matches is this.
+SAYS: Final = "([where, text]) => [...document.querySelectorAll(where)].some((each) => each.innerText.trim() === text)"
+HOSTILE: Final = '<img src=x onerror="document.title=1">&amp;<script>document.title=1</script>'
+
+
+def finish(redis: Redis, queue: str, job_id: str, result: object) -> None:
+    """Write what BullMQ writes when a job has been completed."""
+    text, now = json.dumps(result), int(time.time() * 1000)
+    redis.client.lrem(f"bull:{queue}:wait", 0, job_id)
+    redis.add_job(queue, job_id, state="completed", returnvalue=text, finishedOn=now, attemptsMade=1)
+    redis.add_event(queue, "completed", job_id, returnvalue=text, prev="active")
+
+
+async def says(page: Page, where: str, text: str) -> None:
+    await page.until(SAYS, [where, text])
+
+
+async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "1", name="fetch", timestamp=int(time.time() * 1000))
+    async with live_bridge(redis.url, queues=("http", "sparql")) as live, chromium.page(live.url + "/") as page:
+        await says(page, ".status .pill", "Live")
+        await says(page, ".row .count.waiting", "1")
+        await says(page, ".note", "no worker")
+        await says(page, ".note", "no job yet")  # of queue sparql
+        redis.add_job("http", "2")
+        redis.add_event("http", "waiting", "2")
+        await says(page, ".row .count.waiting", "2")
+        asked: Any = await page.run("performance.getEntriesByType('resource').map((each) => new URL(each.name).host)")
+        assert set(asked) == {live.url.removeprefix("http://")}
+
+
+async def test_jobs_appear_and_change_their_state(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "old", state="completed", name="before", finishedOn=5, timestamp=1)
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await says(page, ".job .title", "before")
+        redis.add_job("http", "a/b", name="fetch", timestamp=int(time.time() * 1000))
+        redis.add_event("http", "added", "a/b", name="fetch")
+        redis.add_event("http", "waiting", "a/b")
+        await says(page, ".job:has(.what[href$='/a%2Fb']) .chip", "waiting")
+        redis.add_event("http", "active", "a/b", prev="waiting")
+        redis.add_event("http", "progress", "a/b", data="40")
+        await says(page, ".job .chip", "active")
+        await says(page, ".job .progress", "40 %")
+        await page.run("document.querySelector('.tab[data-state=completed]').click()")
+        await page.until("() => document.querySelectorAll('.job').length === 1")
+        assert (await page.run("location.hash")) == "#/queues/http?state=completed"
+        finish(redis, "http", "a/b", 42)
+        await page.until("() => document.querySelectorAll('.job').length === 2")
+        await page.run("document.querySelector('.tab[data-state=\"\"]').click()")
+        await chromium.run(page.tab.fill, "input[type=search]", "bef")
+        await page.until("() => document.querySelectorAll('.job').length === 1")
+        await says(page, ".job .title", "before")
+        await chromium.run(page.tab.fill, "input[type=search]", "none")
+        await says(page, ".goto", "Open the job with the id “none” →")
+
+
+async def test_the_list_does_not_jump(redis: Redis, chromium: Chromium) -> None:
+    """Jobs that come while the viewer has scrolled do not move what is in sight."""
+    for number in range(300):
+        redis.add_job("http", f"n{number}", name="fetch", timestamp=1000 + number)
+    top = "(() => { const list = document.querySelector('.list').getBoundingClientRect(); return [...document"
+    top += ".querySelectorAll('.job')].map((each) => [each.getBoundingClientRect().top - list.top, each.innerText])"
+    top += ".filter(([at]) => at >= 0).sort((a, b) => a[0] - b[0])[0] })()"
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await page.until("() => document.querySelector('.space')?.clientHeight > 200 * 40")
+        assert (await page.run("document.querySelectorAll('.job').length")) < 60
+        await page.run("document.querySelector('.list').scrollTop = 2010")
+        await page.until(
+            "document.querySelector('.job')?.innerText && document.querySelector('.list').scrollTop === 2010"
+        )
+        await page.until(f"() => {top}[0] < 44")
+        before = await page.run(top)
+        for number in range(20):
+            redis.add_event("http", "added", f"new{number}", name="fetch")
+        await says(page, ".news", "↑ 20 new jobs")
+        assert await page.run(top) == before
+        await page.run("document.querySelector('.news').click()")
+        await page.until(
+            "() => document.querySelector('.list').scrollTop === 0 && document.querySelector('.news').hidden"
+        )
+
+
+async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
+    redis.add_event("http", "added", "7", name="fetch")
+    redis.add_event("http", "waiting", "7")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await says(page, ".jobhead .chip", "waiting")
+        await says(page, "h1", "fetch")
+        redis.add_event("http", "active", "7", prev="waiting")
+        redis.client.rpush("bull:http:7:logs", "first line", HOSTILE)
+        redis.add_event("http", "progress", "7", data='{"done": 1, "total": 4}')
+        await says(page, ".jobhead .chip", "active")
+        await page.until("() => document.querySelector('.going').innerText.startsWith('25 %')")
+        await says(page, ".loglines p span:last-child", HOSTILE)
+        result = {"link": "https://a.example/x", "script": "javascript:alert(1)", "deep": {HOSTILE: HOSTILE}}
+        finish(redis, "http", "7", result)
+        await says(page, ".jobhead .chip", "completed")
+        await says(page, ".tree .key", HOSTILE)
+        await says(page, ".tree .string", HOSTILE)
+        links = "[...document.querySelectorAll('.tree a')].map((each) => [each.href, each.rel])"
+        assert await page.run(links) == [["https://a.example/x", "noopener noreferrer"]]
+        events = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
+        assert await page.run(events) == ["waiting", "active", "completed"]
+        assert await page.run("document.querySelectorAll('.life [data-state=active]').length") == 1
+        assert await page.run("document.title") != "1"
+
+
+async def test_a_failed_job_shows_its_reason(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job(
+        "http", "7", state="failed", name=HOSTILE, timestamp=1, processedOn=2, finishedOn=3, failedReason=HOSTILE
+    )
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await says(page, ".jobhead .chip", "failed")
+        await says(page, ".failure .reason", HOSTILE)
+        await says(page, "h1", HOSTILE)
+        await page.run("location.hash = '#/jobs/http/none'")
+        await says(page, ".jobhead .chip", "unknown")
