@@ -101,7 +101,10 @@ async def test_with_all_rooms_left_it_goes_on_and_is_kept_alive(redis: Redis) ->
     redis.add_event("http", "completed", "1", returnvalue="1")
     async with live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=0.2), silence_seconds=0.5) as live:
         async with frame_source(live.url, [subscribe(["1"], until="end")]) as source:
-            assert [(await source.frame())["event"] for _ in range(3)] == ["hello", "ack", "completed"]
+            events = [(await source.frame())["event"]]
+            while events[-1] != "completed":
+                events.append((await source.frame())["event"])
+            assert [event for event in events if event != "pong"] == ["hello", "ack", "completed"]
             assert not live.bridge.fanout.rooms
             redis.add_event("http", "completed", "2", returnvalue="1")
             pongs = [await source.frame() for _ in range(4)]
