@@ -32,7 +32,8 @@ DEFAULT = "127.0.0.1:8787"
 # Each block of code holds one of these: what a test here runs, or tests/server/jobs/test_shared_reads.py (ACL), or
 # tests/web/test_origins.py (import), tests/access/test_tokens.py (mint), tests/web/test_proxies.py (--root-path, nginx,
 # HAProxy), or tests/cli/test_token.py, or tests/server/test_privacy.py (--redact), or tests/server/test_hook.py
-# (authenticate), or tests/server/test_authorized.py (authorize, Authorizer); or what cannot be run in a test.
+# (authenticate), or tests/server/test_authorized.py (authorize, Authorizer), or tests/web/test_elements_page.py (all of
+# docs/elements.md); or what cannot be run in a test.
 RUN = {
     "python": [
         "trio.run",
@@ -46,7 +47,19 @@ RUN = {
         "authorize=authorize)",
         "class Authorizer(",
     ],
-    "js": ["JSON.parse(message.data)", "data: '42' }))", "redis.xadd", "subscribe-logs", "import { io }", "createHmac"],
+    "js": [
+        "JSON.parse(message.data)",
+        "data: '42' }))",
+        "redis.xadd",
+        "subscribe-logs",
+        "import { io }",
+        "createHmac",
+        "import { JobwsElement }",
+    ],
+    "html": ["<jobws-job"],
+    "css": ["jobws-job::part"],
+    "jsx": ["<jobws-job"],
+    "http": ["Content-Security-Policy"],
     "sh": ["jobws serve --redis", "jobws submit", "x-ndjson", "jobws token", "--root-path", "--redact"],
     "nginx": ["proxy_pass"],
     "haproxy": ["forwardfor"],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Neither inline styles nor inline scripts: scripts come from the page itself and from the bridge.
 _POLICY: Final = "default-src 'none'; script-src 'self' {bridge}; connect-src {bridge} {socket}"
 # Writes down what the policy refuses. `part` is the text of a part of the first element, or of the one that is named.
-_SCRIPT: Final = b"""
+HOST_SCRIPT: Final = b"""
 window.refused = [];
 addEventListener('securitypolicyviolation', (event) => refused.push(`${event.violatedDirective} ${event.blockedURI}`));
 window.part = (name, element = 'jobws-job') => {
@@ -48,7 +48,7 @@ class HostPage(PageServer):
         page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Jobs</title>
             <meta http-equiv="content-security-policy" content="{policy}"><script src="host.js"></script>
             <script type="module" src="{self.bridge}/elements.js"></script>{self.body}"""
-        return {"page.html": page.encode(), "host.js": _SCRIPT}.get(path)
+        return {"page.html": page.encode(), "host.js": HOST_SCRIPT}.get(path)
 
 
 @asynccontextmanager

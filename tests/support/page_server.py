@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 PAGES: Final = Path(__file__).parent.parent / "web" / "pages"
 ADAPTER: Final = Path(__file__).parent.parent.parent / "src" / "jobws" / "web" / "jobws.js"
 _SOCKET_IO: Final = PAGES / "node_modules" / "socket.io-client" / "dist" / "socket.io.esm.min.js"
-_TYPES: Final = {"html": "text/html; charset=utf-8", "js": "text/javascript", "mjs": "text/javascript"}
+_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript",
+    "mjs": "text/javascript",
+    "css": "text/css",
+}
 
 
 class PageServer(HttpServer):

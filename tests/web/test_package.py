@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in (REACT / "node_modules").iterdir():
         if not package.name.startswith("."):
             (installed / package.name).symlink_to(package)
-    for name in ("app.tsx", "types.ts", "mount.mjs", "tsconfig.json"):
+    for name in ("app.tsx", "elements.tsx", "types.ts", "mount.mjs", "tsconfig.json"):
         copy(REACT / name, folder)
     return folder
 

@@ -1,5 +1,8 @@
 /** What `react.js` exports. */
-import type { EventName, JobFailed, JobId, JobRemoved, Jobs, JobwsError } from './jobws.js';
+import type { DetailedHTMLProps, HTMLAttributes } from 'react';
+import type { JobElement, JobStateDetail, LogsElement, QueueElement } from './elements.js';
+import type { QueueStats } from './jobws-queues.js';
+import type { EventName, JobFailed, JobId, JobRemoved, Jobs, JobwsError, Token } from './jobws.js';
 
 /** What is known of a job. `progress` is the latest that came while it was watched. */
 export type JobView<Result = unknown, Progress = unknown> =
@@ -20,3 +23,19 @@ export function useJob<Result = unknown, Progress = unknown>(
   jobId: JobId | null | undefined,
   options?: { queue?: string; events?: readonly (EventName | '*')[] },
 ): JobView<Result, Progress>;
+
+type Of<Element, Attributes> = DetailedHTMLProps<HTMLAttributes<Element>, Element> &
+  Attributes & { url?: string; token?: Token };
+
+declare module 'react' {
+  namespace JSX {
+    interface IntrinsicElements {
+      'jobws-job': Of<
+        JobElement,
+        { queue?: string; job?: JobId; 'onjobws-state'?: (event: CustomEvent<JobStateDetail>) => void }
+      >;
+      'jobws-queue': Of<QueueElement, { queue?: string; 'onjobws-stats'?: (event: CustomEvent<QueueStats>) => void }>;
+      'jobws-logs': Of<LogsElement, { queue?: string; job?: JobId; level?: string; source?: string; text?: string }>;
+    }
+  }
+}
