@@ -10,9 +10,9 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from jobws.protocol.codec import json_text, raw_json
+from jobws.protocol.codec import encode_json, json_text, raw_json
 from jobws.protocol.job_path import job_path
 from jobws.protocol.messages import OUTCOMES
 
@@ -80,6 +80,7 @@ class Kind(Struct, frozen=True):
     is_outcome: bool
 
 
+_Values: TypeAlias = "dict[str, str | int | Raw]"
 HistoryEntry: TypeAlias = tuple[bytes, bytes | None, Kind]
 """An event of the past: its stream id, the id of its job (None for an event of the queue itself), and its kind."""
 
@@ -89,7 +90,7 @@ _LIVING: Final = frozenset({b"added", b"waiting", b"active", b"delayed", b"waiti
 
 _event_names: dict[bytes, EventName] = {}
 _kinds: dict[bytes, Kind] = {}
-_field_names: dict[bytes, bytes] = {}
+_field_names: dict[bytes, str] = {}
 
 
 def kind_of(fields: Sequence[bytes]) -> Kind | None:
@@ -171,73 +172,71 @@ def payload(
     anomalies: list[str] = []
     event = fields[1] if fields[0] == b"event" else field(fields, b"event")
     json_field = _JSON_FIELDS.get(event) if event is not None else None
-    parts: dict[bytes, bytes] = {}
     if rules is not None:
         fields = rules.event(fields, json_field)
+    values: _Values = {"queue": queue}
     for index in range(0, len(fields) - 1, 2):
         field_name, value = fields[index], fields[index + 1]
         if field_name == b"event":
             continue
         name = _field_names.get(field_name) or _field_name(field_name)
         if field_name == json_field:
-            encoded = raw_json(value)
-            if encoded is None:
-                anomalies.append("bad-json")
-                encoded = _text(value, anomalies)
-            parts[name] = name + encoded
-        else:
-            parts[name] = name + _text(value, anomalies)
-    parts.pop(b',"queue":', None)  # a custom event may have a field of this name, too
-    if json_field is not None and _field_name(json_field) not in parts and rules is None:
+            if (json := raw_json(value)) is not None:
+                values[name] = Raw(json)
+                continue
+            anomalies.append("bad-json")
+        try:
+            values[name] = value.decode()
+        except UnicodeDecodeError:
+            anomalies.append("invalid-utf8")
+            values[name] = value.decode(errors="replace")
+    values["queue"] = queue  # a custom event may have a field of this name, too
+    if json_field is not None and _field_name(json_field) not in values and rules is None:
         anomalies.append("missing-field")
-    rest = b"".join(parts.values())
-    if len(rest) > max_bytes:
+    data = encode_json(values)
+    if len(data) > max_bytes and _truncate(values, max_bytes):
         anomalies.append("truncated")
-        _truncate(parts, max_bytes)
         job_id = field(fields, b"jobId")
         if job_id:
-            href = job_path(queue, job_id.decode(errors="replace"), at.decode())
-            parts[b',"href":'] = b',"href":%b' % json_text(href)
-        rest = b"".join(parts.values())
-    return b'{"queue":%b%b}' % (json_text(queue), rest), anomalies
+            values["href"] = job_path(queue, job_id.decode(errors="replace"), at.decode())
+        data = encode_json(values)
+    return data, anomalies
 
 
-def _text(value: bytes, anomalies: list[str]) -> bytes:
-    try:
-        return json_text(value.decode())
-    except UnicodeDecodeError:
-        anomalies.append("invalid-utf8")
-        return json_text(value.decode(errors="replace"))
-
-
-def _field_name(name: bytes) -> bytes:
-    """Return the beginning of a field in JSON, for instance `,"jobId":`. The field's value can be appended to it."""
+def _field_name(name: bytes) -> str:
     known = _field_names.get(name)
     if known is None:
-        known = b",%b:" % json_text(name.decode(errors="replace"))
+        known = name.decode(errors="replace")
         if len(_field_names) < _NAMES_KEPT:
             _field_names[name] = known
     return known
 
 
-def _truncate(parts: dict[bytes, bytes], max_bytes: int) -> None:
-    """Remove the largest fields from `parts` until the rest has at most `max_bytes`. Never remove `jobId`.
+def _truncate(values: _Values, max_bytes: int) -> bool:
+    """Remove the largest values until the others have at most `max_bytes`. Never remove `queue` and `jobId`.
 
-    Then add two fields, in any case: `truncated`, and `bytes`, the size of the removed fields without their names.
+    Then add two values: `truncated`, and `bytes`, the size of the removed values without their names.
 
     Args:
-        parts: The fields as JSON with their names, for instance `,"jobId":"42"`. The key of each is its beginning, here
-            `,"jobId":`. Changed in place.
-        max_bytes: How many bytes the fields, with their names, may have together. The two new fields do not count.
+        values: The values by name. Changed in place.
+        max_bytes: How many bytes the values may have together, as JSON with their names. `queue` does not count, and
+            neither do the two new values.
+
+    Returns:
+        False if there was nothing to remove. Then nothing is added either.
     """
-    missing = left_out = 0
-    total = sum(map(len, parts.values()))
-    for name in sorted(parts, key=lambda name: len(parts[name]), reverse=True):
-        if total - left_out <= max_bytes:
+    sizes = {name: len(encode_json(value)) for name, value in values.items() if name != "queue"}
+    whole = {name: len(encode_json(name)) + len(",:") + size for name, size in sizes.items()}
+    total, missing = sum(whole.values()), 0
+    if total <= max_bytes:
+        return False
+    for name in sorted(whole, key=whole.__getitem__, reverse=True):
+        if total <= max_bytes:
             break
-        if name != b',"jobId":':
-            part = parts.pop(name)
-            left_out += len(part)
-            missing += len(part) - len(name)
-    parts[b',"truncated":'] = b',"truncated":true'
-    parts[b',"bytes":'] = b',"bytes":%d' % missing
+        if name != "jobId":
+            del values[name]
+            total -= whole[name]
+            missing += sizes[name]
+    values["truncated"] = True
+    values["bytes"] = missing
+    return True

@@ -100,8 +100,9 @@ class Outbox:
 
     def append(self, frame: Frame) -> None:
         """Put `frame` last, or set `overflowed` if it does not fit. The frame may be in other outboxes, too."""
-        size, tail = len(frame.head), frame.tail
-        more = size + self._unseen(tail) if tail else size
+        size = more = len(frame.head)
+        if tail := frame.tail:
+            more += self._unseen(tail)
         if self.overflowed or (self.size + more > self._limit and (self._waiting or self._taken)):
             self.overflowed = True
             return
@@ -155,17 +156,22 @@ class Outbox:
 
     def take(self) -> list[Frame]:
         """Return all frames that wait, and remove them. They count in `size` until `written` or the next `take`."""
-        self._forget_taken()
+        if self._taken:
+            self._forget_taken()
         frames, self._frames = self._frames, []
         self._taken, self._waiting = self._waiting, 0
-        self._taken_tails, self._waiting_tails = self._waiting_tails, ()
+        if self._waiting_tails:
+            self._taken_tails, self._waiting_tails = self._waiting_tails, ()
         if self._on_low_water and self.below_low_water:
             self._release_waiting()
         return frames
 
     def written(self) -> None:
         """Note that the frames of the last `take` were sent, so that they no longer count in `size`."""
-        self._forget_taken()
+        self.size -= self._taken  # the code of `_forget_taken`, inlined since it runs for every delivery
+        self._taken = 0
+        if self._taken_tails:
+            self._forget_tails()
         if self._on_low_water and self.below_low_water:
             self._release_waiting()
 
@@ -173,5 +179,8 @@ class Outbox:
         self.size -= self._taken
         self._taken = 0
         if self._taken_tails:
-            tails, self._taken_tails = self._taken_tails, ()
-            self._drop(tails)
+            self._forget_tails()
+
+    def _forget_tails(self) -> None:
+        tails, self._taken_tails = self._taken_tails, ()
+        self._drop(tails)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape")
 
-_encode_json: Final = msgspec.json.Encoder().encode
+encode_json: Final = msgspec.json.Encoder().encode
+"""Returns a value as JSON in UTF-8. Raises UnicodeEncodeError for text with lone surrogates."""
 _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -44,7 +45,7 @@ _HEADER_64: Final = struct.Struct("!BBQ").pack
 SHARED_BYTES: Final = 16 * 1024
 
 
-class Frame:
+class Frame(msgspec.Struct, eq=False, gc=False):
     """One outgoing message, as JSON text and as a WebSocket frame.
 
     Args:
@@ -52,13 +53,10 @@ class Frame:
         tail: The rest of the text. Several frames may share this object, and outboxes count its size once.
     """
 
-    __slots__ = ("_deflated", "_wire", "head", "tail")
-
-    def __init__(self, head: bytes, tail: bytes = b"") -> None:
-        self.head = head
-        self.tail = tail
-        self._wire: tuple[bytes | memoryview, ...] | None = None
-        self._deflated: tuple[bytes | memoryview, ...] | None = None
+    head: bytes
+    tail: bytes = b""
+    _wire: tuple[bytes | memoryview, ...] | None = None
+    _deflated: tuple[bytes | memoryview, ...] | None = None
 
     @property
     def payload(self) -> bytes:
@@ -73,7 +71,7 @@ class Frame:
         of a piece shows whether a frame begins with it.
         """
         if self._wire is None:
-            begin = _header(0x81, len(self)) + self.head
+            begin = _header(0x81, len(self.head) + len(self.tail)) + self.head
             self._wire = (begin, memoryview(self.tail)) if self.tail else (begin,)
         return self._wire
 
@@ -101,12 +99,12 @@ def _header(first: int, size: int) -> bytes:
 
 def encode(message: ServerMessage | LogAnswer) -> Frame:
     """Return the frame of a message of `messages` or `log.answers`."""
-    return Frame(_encode_json(message))
+    return Frame(encode_json(message))
 
 
 def encode_data(data: JobLogData) -> bytes:
     """Return the `data` of a frame `job-log` as JSON, from which `tail_of` makes the end of the frame."""
-    return _encode_json(data)
+    return encode_json(data)
 
 
 def tail_of(data: bytes) -> bytes:
@@ -141,7 +139,8 @@ def job_frame(
     head = b'{"event":%b' % name if position is None else b'{"event":%b,"id":"%b"' % (name, position)
     if sub is not None:
         head += b',"sub":%b' % (b"%d" % sub if isinstance(sub, int) else json_text(sub))
-    head += parent
+    if parent:
+        head += parent
     if replayed:
         head += b',"replayed":true'
     return Frame(head, tail) if len(tail) > SHARED_BYTES else Frame(head + tail)
@@ -150,7 +149,7 @@ def job_frame(
 def json_text(text: str) -> bytes:
     """Return `text` as a JSON string in UTF-8. Lone surrogates become escapes, since they are not valid in UTF-8."""
     try:
-        return _encode_json(text)
+        return encode_json(text)
     except UnicodeEncodeError:
         return json.dumps(text).encode()
 

@@ -39,8 +39,9 @@ class EndsPerMinute:
     def add(self, stream_id: bytes, kind: Kind) -> None:
         """Count an event `completed` or `failed`. Its stream id must be higher than those of all before."""
         counts = self._completed if kind.name.text == "completed" else self._failed
-        counts.new.append(stream_id)
-        if len(counts.new) == COUNTED_TOGETHER:
+        new = counts.new
+        new.append(stream_id)
+        if len(new) == COUNTED_TOGETHER:
             counts.count()
 
     def reach_to(self, floor: str) -> None:

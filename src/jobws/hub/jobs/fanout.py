@@ -75,16 +75,17 @@ class Fanout(PublishedStreams):
         """
         now = self._clock()
         batch, deadline = Batch(self, queue, now), now + MAX_SECONDS
+        deliver = batch.deliver
         step = 1 if self._payloads.take_long(queue) else 64  # how many entries come between two looks at the clock
         index = start
         try:
             for index in range(start, len(entries)):
                 stream_id, fields = entries[index]
                 try:
-                    batch.deliver(stream_id, fields)
+                    deliver(stream_id, fields)
                 except Exception:  # noqa: BLE001 - one bad entry must not stop the others
                     self.note_poison(queue, stream_id)
-                if batch.deliveries >= MAX_DELIVERIES or (index % step == step - 1 and self._clock() > deadline):
+                if batch.deliveries >= MAX_DELIVERIES or (not (index + 1) % step and self._clock() > deadline):
                     break
             return index + 1 if entries else 0
         finally:
