@@ -24,6 +24,8 @@ async def test_actions(redis: Redis) -> None:
         assert await run("retry", "http/1/2") == (0, "", "")
         assert await run("retry", "http/1/2") == (1, "", "jobws: the job has not failed, so it cannot be retried\n")
         assert await run("promote", "http/1/2") == (1, "", "jobws: the job is not delayed, so it cannot be promoted\n")
+        redis.add_job("http", "later", state="delayed")
+        assert await run("promote", "http/later") == (0, "", "")
         assert (await run("remove", "http/locked"))[:2] == (1, "")
         redis.client.sadd("bull:http:1/2:dependencies", "bull:http:child")
         redis.add_job("http", "child")

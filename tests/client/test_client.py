@@ -155,6 +155,9 @@ async def test_actions(redis: Redis) -> None:
         assert not redis.client.exists("bull:http:a/b", "bull:http:child")
         assert await jobs.act("pause", "http") == Acted("http")
         assert await jobs.act("retry-failed", "http") == Acted("http", failed=0)
+        assert await jobs.act("resume", "http") == Acted("http")
+        redis.add_job("http", "later", state="delayed")
+        assert await jobs.act("promote", "http", "later") == Acted("http", "later")
     async with live_bridge(redis.url) as live, connect(live.url) as jobs:
         with pytest.raises(RefusedError, match="this bridge takes no actions: it has neither keys nor --allow-actions"):
             await jobs.act("resume", "http")

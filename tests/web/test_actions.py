@@ -27,6 +27,10 @@ async def test_it_acts_on_jobs_and_queues(redis: Redis) -> None:
             await client.call("act", "retry", job)
         assert await client.call("act", "retry-failed", {"queue": "http"}) == {"queue": "http", "failed": 0}
         assert await client.call("act", "pause", {"queue": "http"}) == {"queue": "http"}
+        assert await client.call("act", "resume", {"queue": "http"}) == {"queue": "http"}
+        delayed = {"queue": "http", "jobId": "later"}
+        redis.add_job("http", "later", state="delayed")
+        assert await client.call("act", "promote", delayed) == delayed
         assert await client.call("act", "remove", {**job, "children": False}) == job
         assert redis.client.exists("bull:http:child")
         redis.add_job("http", "a/b")

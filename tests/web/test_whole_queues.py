@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -12,6 +13,7 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from tests.support import eventually
 from tests.support.adapter import SOON, Rejected, in_node
+from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge
 from tests.support.documents import block
 from tests.support.fake_bridge import fake_bridge
@@ -20,16 +22,31 @@ from tests.support.tokens import jwt, keyed_bridge
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.support.adapter import Told
+    from tests.support.adapter import Adapter, AdapterClient, Told
+    from tests.support.bridge import Live
     from tests.support.browser import Chromium
     from tests.support.fake_bridge import FakeConnection
     from tests.support.redis import Redis
 
-WAYS: Final[list[dict[str, Any]]] = [
-    SOON,
-    {"WebSocket": False, "reconnectionDelay": 10},
-    {"WebSocket": False, "reconnectionDelay": 10, "timeout": 200},
-]
+WAYS: Final = ["websocket", "sse", "polling"]
+
+
+@asynccontextmanager
+async def connected(node: Adapter, live: Live, way: str) -> AsyncIterator[AdapterClient]:
+    """Yield a client in a network that lets events through only in this way."""
+    url = live.url
+    async with trio.open_nursery() as nursery:
+        if way == "polling":
+            proxy = BlockingProxy(int(url.rpartition(":")[2]))
+            proxy.buffers = True
+            nursery.start_soon(proxy.run)
+            url = f"http://127.0.0.1:{proxy.port}"
+        options = {} if way == "websocket" else {"WebSocket": False, "timeout": 1000}
+        client = await node.io(url, reconnectionDelay=10, reconnectionDelayMax=10, **options)
+        while (await client.until("transport"))[-1]["data"] != way:
+            pass
+        yield client
+        nursery.cancel_scope.cancel()
 
 
 def short(told: Told) -> tuple[str, str, str | None]:
@@ -45,20 +62,14 @@ async def begun(watched: AsyncIterator[Told]) -> Told:
 
 
 async def events(watched: AsyncIterator[Told], count: int) -> list[tuple[str, str, str | None]]:
-    """Return the next events, without answers, which come again each time that a client over HTTP asks."""
-    found: list[tuple[str, str, str | None]] = []
-    while len(found) < count:
-        told = await anext(watched)
-        if told["event"] != "ack":
-            found.append(short(told))
-    return found
+    return [short(await anext(watched)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("options", WAYS[:2])
-async def test_one_queue_several_and_every_queue(redis: Redis, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_queue_several_and_every_queue(redis: Redis, way: str) -> None:
     async with live_bridge(redis.url, queues=("http", "sparql", "other")) as live, in_node() as node:
-        client = await node.io(live.url, **options)
         async with (
+            connected(node, live, way) as client,
             client.watch_queue("http") as one,
             client.watch_queue(["http", "sparql"], events=["*"]) as two,
             client.watch_queue("*", events=["failed", "drained"]) as every,
@@ -82,18 +93,21 @@ async def test_one_queue_several_and_every_queue(redis: Redis, options: dict[str
         await eventually(lambda: not live.bridge.fanout.rooms)
 
 
-@pytest.mark.parametrize("options", WAYS)
-async def test_what_was_missed_comes_and_nothing_comes_twice(redis: Redis, options: dict[str, Any]) -> None:
-    async with live_bridge(redis.url, queues=("http",), progress_ms=0) as live, in_node() as node:
-        client = await node.io(live.url, **options)
-        async with client.watch_queue("*", events=["progress", "completed"]) as watched:
-            await begun(watched)
-            for number in range(4):
-                redis.add_event("http", "progress", str(number), data="1")
-                assert await events(watched, 1) == [("progress", "http", str(number))]
-                live.bridge.close_all(Close(CloseCode.SERVICE_RESTART, "again"))
-                redis.add_event("http", "completed", str(number), returnvalue="1")
-                assert await events(watched, 1) == [("completed", "http", str(number))]
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_was_missed_comes_and_nothing_comes_twice(redis: Redis, way: str) -> None:
+    async with (
+        live_bridge(redis.url, queues=("http",), progress_ms=0) as live,
+        in_node() as node,
+        connected(node, live, way) as client,
+        client.watch_queue("*", events=["progress", "completed"]) as watched,
+    ):
+        await begun(watched)
+        for number in range(4):
+            redis.add_event("http", "progress", str(number), data="1")
+            assert await events(watched, 1) == [("progress", "http", str(number))]
+            live.bridge.close_all(Close(CloseCode.SERVICE_RESTART, "again"))
+            redis.add_event("http", "completed", str(number), returnvalue="1")
+            assert await events(watched, 1) == [("completed", "http", str(number))]
 
 
 async def test_a_page_begins_where_it_wants(redis: Redis) -> None:
@@ -107,18 +121,37 @@ async def test_a_page_begins_where_it_wants(redis: Redis) -> None:
             assert (*short(told), told["id"], told["replayed"]) == ("completed", "http", "2", second, True)
 
 
-@pytest.mark.parametrize("options", WAYS)
-async def test_the_numbers_of_a_queue(redis: Redis, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_numbers_of_a_queue(redis: Redis, way: str) -> None:
     redis.make_queue("http")
-    async with live_bridge(redis.url, queues=("http",), queue_stats_seconds=0.02) as live, in_node() as node:
-        client = await node.io(live.url, **options)
-        async with client.watch_queue("http", events=["queue-stats"]) as watched:
-            await begun(watched)
-            assert short(await anext(watched)) == ("queue-stats", "http", None)
-            redis.add_job("http", "1", state="active")
-            redis.add_event("http", "active", "1", prev="waiting")
-            while (told := await anext(watched))["event"] == "ack" or told["data"]["counts"]["active"] == 0:
-                pass
+    async with (
+        live_bridge(redis.url, queues=("http",), queue_stats_seconds=0.02) as live,
+        in_node() as node,
+        connected(node, live, way) as client,
+        client.watch_queue("http", events=["queue-stats"]) as watched,
+    ):
+        await begun(watched)
+        assert short(await anext(watched)) == ("queue-stats", "http", None)
+        redis.add_job("http", "1", state="active")
+        redis.add_event("http", "active", "1", prev="waiting")
+        while (await anext(watched))["data"]["counts"]["active"] == 0:
+            pass
+
+
+async def test_who_polls_for_numbers_asks_once_a_second(redis: Redis) -> None:
+    """Each answer has the numbers, so polls in a row would be as fast as the network."""
+    redis.make_queue("http")
+    async with (
+        live_bridge(redis.url, queues=("http",)) as live,
+        in_node() as node,
+        connected(node, live, "polling") as client,
+        client.watch_queue("http", events=["queue-stats"]) as watched,
+    ):
+        await begun(watched)
+        await events(watched, 2)
+        before = trio.current_time()
+        assert await events(watched, 1) == [("queue-stats", "http", None)]
+        assert trio.current_time() - before > 0.9
 
 
 async def test_a_queue_that_is_refused_ends_the_loop(redis: Redis) -> None:
@@ -126,7 +159,7 @@ async def test_a_queue_that_is_refused_ends_the_loop(redis: Redis) -> None:
         client = await node.io(live.url, token=jwt("read:jobs:http"))
         async with client.watch_queue(["http", "secret"]) as watched:
             with pytest.raises(Rejected, match=r"JobwsError: secret: the token does not allow this$") as refused:
-                await events(watched, 1)
+                await events(watched, 2)
         assert refused.value.error["code"] == "forbidden"
         await eventually(lambda: not live.bridge.fanout.rooms)
 
@@ -157,7 +190,6 @@ async def test_its_positions_are_those_of_events_pongs_and_gaps() -> None:
             bridge = await server.accept()
             (item,) = await answer(bridge, gap=True)
             assert item["after"] == {"http": "6-0"}
-            await begun(watched)
             assert await anext(watched) == {"event": "gap", "data": {"queue": "http"}}
             await bridge.send("drained", {"queue": "http"}, id="7-0", sub=item["sub"])
             assert (await anext(watched))["id"] == "7-0"
@@ -169,12 +201,40 @@ async def test_its_positions_are_those_of_events_pongs_and_gaps() -> None:
             bridge = await server.accept()
             (item,) = await answer(bridge)
             assert item["after"] == {"http": "7-0"}
-            await begun(watched)
             await bridge.send("gap", {"queue": "http", "reason": "recreated", "jobs": None}, sub=item["sub"])
             assert (await anext(watched))["data"]["reason"] == "recreated"
             await bridge.close(1012)
             bridge = await server.accept()
             assert (await answer(bridge))[0]["after"] == {"http": "0-0"}
+
+
+async def test_watches_of_the_same_share_a_subscription() -> None:
+    async with in_node() as node, fake_bridge() as server:
+        client = await node.io(server.url, **SOON)
+        bridge = await server.accept()
+        stats = {"queue": "http", "counts": {}}
+        async with client.watch_queue("http", events=["*"]) as first:
+            (item,) = await answer(bridge)
+            await begun(first)
+            await bridge.send("queue-stats", stats, sub=item["sub"])
+            assert (await anext(first))["data"] == stats
+            async with client.watch_queue(["http"], events=["*"]) as second:
+                assert (await begun(second))["after"] == {"http": "5-0"}
+                assert await anext(second) == {"event": "queue-stats", "data": stats}
+                await bridge.send("drained", {"queue": "http"}, id="6-0", sub=item["sub"])
+                for watched in (first, second):
+                    assert (await anext(watched))["id"] == "6-0"
+                # What begins elsewhere, or wants something else, is not shared.
+                for other in ({"events": ["failed"]}, {"events": ["*"], "after": {"http": "1-0"}}):
+                    async with client.watch_queue("http", **other):
+                        assert (await answer(bridge))[0].items() >= other.items()
+                    assert (await bridge.receive())["event"] == "unsubscribe-queue"
+            await bridge.send("drained", {"queue": "http"}, id="7-0", sub=item["sub"])
+            assert (await anext(first))["id"] == "7-0"
+        left = await bridge.receive()
+        assert (left["event"], left["data"]) == ("unsubscribe-queue", [{"sub": item["sub"], "queue": "http"}])
+        async with client.watch_queue("http", events=["*"]):
+            assert (await answer(bridge))[0]["sub"] > item["sub"]
 
 
 async def test_jobs_and_queues_are_asked_for_and_left_in_messages_of_their_own() -> None:

@@ -1,7 +1,7 @@
 /** What `jobws-queues.js` exports. Rules such as S9 are those of protocol.md. */
 import type { About, EventName, GapData, JobEventData, Jobs, Positions, Told } from './jobws.js';
 
-/** The numbers of a queue (E12). They come soon after each `ack`, and then when they have changed. */
+/** The numbers of a queue (E12). They come soon after the `ack`, and then when they have changed. */
 export interface QueueStats {
   queue: string;
   paused: boolean;
@@ -29,9 +29,9 @@ export interface QueueEventData {
 export type QueueEventName = EventName | keyof QueueEventData | 'queue-stats' | '*';
 
 /**
- * What `watchQueue` yields. `ack`: the subscription to `queue` (as it was named, maybe `*`) has begun, or begun again after a
- * lost connection; everything after the positions in `after` follows. `unknownQueue`: there is no such queue yet. `gap`:
- * events of the queue are missing here; null: maybe of every queue. `Custom` are the names of custom events that were asked for.
+ * What `watchQueue` yields. `ack`, once for each label: the watch of `queue` (as it was named, maybe `*`) has begun, and all
+ * that happens after the positions in `after` follows. `unknownQueue`: there is no such queue yet. `gap`: events of the queue
+ * are missing here; null: maybe of every queue. `Custom` are the names of custom events that were asked for.
  */
 export type QueueEvent<Result = unknown, Custom extends string = never> =
   | { [Name in EventName]: Told<Name, JobEventData<Result>[Name]> }[EventName]

@@ -6,6 +6,8 @@ const STREAM_SILENCE = 40000;
 const POLL_SECONDS = 20;
 // The position at the end of a response may be 0.3 s older than its events [P4]. An earlier poll would repeat events.
 const POLL_PAUSE = 300;
+// Each poll gets the numbers of queues immediately, if it wants them. They change once a second.
+const STATS_PAUSE = 1000;
 // Each new request sends all subscriptions again. So requests are gathered for GATHER ms, and GATHER_KB ms more for each
 // kilobyte of the request before, where a subscription takes about a tenth of it.
 const GATHER = 50;
@@ -19,6 +21,7 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   let abort = new AbortController();
   let gathering = null;
   let poll;
+  let pause;
   let silence;
   let upgrading;
   let size = 0; // of the last request, in kilobytes
@@ -38,6 +41,7 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   function ask(wait = 0) {
     clearTimeout(poll);
     patience = wait ? 0 : performance.now() + timeout;
+    pause = POLL_PAUSE;
     to.again();
     send(to.messages(), wait);
   }
@@ -88,13 +92,14 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
       listen(STREAM_SILENCE);
       to.frame(data);
       if (unanswered && JSON.parse(data).ref !== undefined) unanswered--;
+      if (data.startsWith('{"event":"queue-stats"')) pause = STATS_PAUSE;
     }
   }
 
   /** Poll again after a poll has ended, if there is a subscription. */
   function again(asked) {
     patience = 0;
-    if (asked) poll = setTimeout(() => ask(POLL_SECONDS), POLL_PAUSE);
+    if (asked) poll = setTimeout(() => ask(POLL_SECONDS), pause);
     else clearTimeout(silence);
   }
 

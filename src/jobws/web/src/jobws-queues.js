@@ -25,22 +25,66 @@ function QueueSubscription(queue, watcher, after) {
   return self;
 }
 
+// The gap of an answer names no queue if it is about every queue.
 const gapOf = ({ queue, reason }) => ({ queue: queue === EVERY_QUEUE ? null : queue, reason });
+
+/** Watches of the same queue and events, which share one subscription: a connection may have 16 to a queue [S6]. */
+function Group(subscriptions, queue, events, after, over) {
+  const members = new Set();
+  const numbers = new Map(); // by queue, the last `queue-stats`
+  const tell = (frame) => members.forEach(({ push }) => push(frame));
+  /** Tell a member once that everything after these positions follows. */
+  function begin(member, { after, unknownQueue }) {
+    if (!member.begun) member.push({ event: 'ack', data: { queue, after: { ...after }, unknownQueue } });
+    member.begun = true;
+  }
+  const subscription = QueueSubscription(
+    queue,
+    {
+      events,
+      answer: (result) => members.forEach((each) => begin(each, result)),
+      deliver(frame) {
+        const { event, data } = frame;
+        if (event === 'queue-stats') numbers.set(data.queue, frame);
+        tell(event === 'gap' ? { event, data: gapOf(data) } : frame);
+      },
+      refuse: (error) => members.forEach(({ end }) => end(error)),
+      stopped: (error) => members.forEach(({ end }) => end(error)),
+    },
+    after,
+  );
+  subscriptions.want(subscription);
+  return {
+    /** Add a member. One that comes later begins where the others are. Returns a function that removes it. */
+    add(member) {
+      members.add(member);
+      if (subscription.acknowledged) begin(member, subscription);
+      if (member.begun) for (const frame of numbers.values()) member.push(frame);
+      return () => {
+        if (!members.delete(member) || members.size) return;
+        over();
+        subscriptions.leave(subscription);
+      };
+    },
+  };
+}
+
+const groups = new WeakMap(); // by a client's subscriptions, by queue and events
+
+function share({ subscriptions }, queue, events, after, member) {
+  const shared = groups.get(subscriptions) ?? new Map();
+  groups.set(subscriptions, shared);
+  const key = after ? Symbol(queue) : JSON.stringify([queue, events]); // one with `after` begins elsewhere
+  const group = shared.get(key) ?? Group(subscriptions, queue, events, after, () => shared.delete(key));
+  shared.set(key, group);
+  return group.add(member);
+}
 
 /** Returns an async iterable of the events of whole queues. See jobws-queues.d.ts. */
 export const watchQueue = ({ connection }, queues, { events, after, signal } = {}) => ({
   [Symbol.asyncIterator]: () =>
     iterate(connection, signal, (push, end) => {
-      const { subscriptions } = connection;
-      const watcher = (queue) => ({
-        events,
-        answer: ({ after, unknownQueue }) => push({ event: 'ack', data: { queue, after, unknownQueue } }),
-        // The gap of an answer names no queue if it is about every queue.
-        deliver: (frame) => push(frame.event === 'gap' ? { event: 'gap', data: gapOf(frame.data) } : frame),
-        refuse: end,
-        stopped: end,
-      });
-      const joined = [queues].flat().map((queue) => subscriptions.want(QueueSubscription(queue, watcher(queue), after)));
-      return () => joined.forEach((each) => subscriptions.leave(each));
+      const leave = [queues].flat().map((queue) => share(connection, queue, events, after, { push, end }));
+      return () => leave.forEach((each) => each());
     }),
 });
