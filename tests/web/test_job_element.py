@@ -125,3 +125,15 @@ async def test_it_comes_back_after_a_restart_with_what_it_missed(redis: Redis, c
         await until_part(page, "connection", None)
         told = await page.run("states")
         assert told == [{"state": "completed", "queue": "http", "jobId": "42", "result": 7, "reason": ""}]
+
+
+async def test_a_result_that_is_too_large_for_an_event_is_loaded_on_demand(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "42", state="active")
+    async with host_page(chromium, redis.url, JOB, max_result_bytes=2000) as (_, page):
+        await until_part(page, "state", "active")
+        redis.add_event("http", "completed", "42", returnvalue=json.dumps({"text": "x" * 3000}))
+        await until_part(page, "load", "Load all of it (4 kB)")
+        await page.run(f"{ELEMENT}.shadowRoot.querySelector('[part=load]').click()")
+        await until_part(page, "tree", f"{{1 entry}}\ntext: {'x' * 2000} … show all 3,000 characters")
+        await page.run(f"{ELEMENT}.shadowRoot.querySelector('[part=tree] button').click()")
+        await until_part(page, "tree", f"{{1 entry}}\ntext: {'x' * 3000}")

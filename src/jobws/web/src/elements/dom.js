@@ -11,9 +11,11 @@ export function h(name, properties = {}, ...children) {
   return node;
 }
 
-/** Set the text of a node, if it is another one: a node that stays the same keeps the user's selection. */
+/** Set the text of a node, if it is another one: a node that stays the same keeps the user's selection. Returns if it was. */
 export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if (node.textContent === text) return false;
+  node.textContent = text;
+  return true;
 }
 
 /** Show these texts in a node, one beside the other; without any, the node is hidden. */

@@ -151,24 +151,28 @@ export class JobElement extends JobwsElement {
     const { result, reason } = this.#parts;
     const why = this.client?.status === 'refused' && !isOver(job) ? this.client.reason : job.reason;
     reason.hidden = !why;
-    write(reason, why);
+    if (write(reason, why)) focusable(reason);
     if (this.#shown.result === job.result && this.#shown.whole === job.whole) return;
     this.#shown.result = job.result;
     this.#shown.whole = job.whole;
     result.hidden = job.result === undefined && !job.whole;
     if (job.whole) result.replaceChildren(this.#loader(job));
-    else result.replaceChildren(ValueTree(job.result));
+    else if (!result.hidden) this.#showResult(job.result);
+  }
+
+  #showResult(value) {
+    this.#parts.result.replaceChildren(ValueTree(value));
+    focusable(this.#parts.result);
   }
 
   /** A button that loads a result, or a reason, which is too large for an event. */
   #loader({ queue, jobId, whole, bytes }) {
-    const button = h('button', { type: 'button', textContent: `Load all of it (${(bytes / 2 ** 20).toFixed(1)} MB)` });
+    const button = h('button', { type: 'button', part: 'load', textContent: `Load all of it (${size(bytes)})` });
     button.onclick = async () => {
       button.disabled = true;
       try {
         const [event] = await this.client.jobs.lookup(jobId, { queue, event: whole });
-        if (this.#shown.whole === whole)
-          this.#parts.result.replaceChildren(ValueTree(event.returnvalue ?? event.failedReason));
+        if (this.#shown.whole === whole) this.#showResult(event.returnvalue ?? event.failedReason);
       } catch (error) {
         button.disabled = false;
         button.textContent = error.message;
@@ -189,6 +193,13 @@ export class JobElement extends JobwsElement {
     else (clearInterval(this.#ticking), (this.#ticking = null));
   }
 }
+
+/** Let the keyboard scroll a node that is higher than its place. */
+function focusable(node) {
+  node.tabIndex = node.scrollHeight > node.clientHeight ? 0 : -1;
+}
+
+const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 /** Returns what to say of a job's times. What it waited and what it ran are apart. */
 function timesOf({ state, added, started, ended, due, attempts, gone }, now) {

@@ -127,7 +127,7 @@ function change(job, event, { prev, name, data, delay, attemptsMade }, id, now) 
 function outcomeOf(job, event, { returnvalue, failedReason = '', truncated, bytes = 0 }, id) {
   if (event === 'removed') return isOver(job) ? { gone: true } : { state: 'removed', ended: timeOf(id) };
   const ended = isOver(job) && job.ended ? job.ended : timeOf(id); // the job's own time, if it had ended before
-  const whole = truncated ? id : null;
+  const whole = truncated && returnvalue === undefined && !failedReason ? id : null;
   return {
     state: event,
     ended,
