@@ -33,22 +33,24 @@ window.part = (name, element = 'jobws-job') => {
 class HostPage(PageServer):
     """Serves one page that loads `elements.js` from a bridge. Use it as a context manager.
 
+    `body` stands in the page, and `script` runs before the elements are there.
+
     Attributes:
         bridge: The URL of the bridge.
-        body: What stands in the page.
     """
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, script: str = "") -> None:
         self.bridge = ""
-        self.body = body
+        self._body = body
+        self._script = HOST_SCRIPT + script.encode()
         super().__init__(self._file)
 
     def _file(self, path: str) -> bytes | None:
         policy = _POLICY.format(bridge=self.bridge, socket=self.bridge.replace("http", "ws", 1))
         page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Jobs</title>
             <meta http-equiv="content-security-policy" content="{policy}"><script src="host.js"></script>
-            <script type="module" src="{self.bridge}/elements.js"></script>{self.body}"""
-        return {"page.html": page.encode(), "host.js": HOST_SCRIPT}.get(path)
+            <script type="module" src="{self.bridge}/elements.js"></script>{self._body}"""
+        return {"page.html": page.encode(), "host.js": self._script}.get(path)
 
 
 @asynccontextmanager
@@ -57,13 +59,16 @@ async def host_page(
     redis_url: str,
     body: str,
     serve: Callable[..., AbstractAsyncContextManager[Live]] = live_bridge,
+    script: str = "",
     **settings: Any,
 ) -> AsyncIterator[tuple[Live, Page]]:
     """Yield a bridge, and a page of another origin that holds `body`. The page's policy must refuse nothing.
 
+    `script` runs in the page before the elements are there.
+
     `settings` are those of the bridge, which `serve` serves.
     """
-    with HostPage(body) as pages:
+    with HostPage(body, script) as pages:
         async with serve(redis_url, allowed_origins=(pages.origin,), **settings) as live:
             pages.bridge = live.url
             async with chromium.page(f"{pages.origin}/page.html") as page:

@@ -77,6 +77,26 @@ async def test_properties_that_were_set_before_the_definition_count(redis: Redis
         await until_part(page, "state", "active")
 
 
+async def test_it_says_that_only_http_gets_through(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "42", state="active")
+    async with host_page(chromium, redis.url, JOB, script="delete window.WebSocket;") as (_, page):
+        await until_part(page, "state", "active")
+        await until_part(page, "connection", "over HTTP")
+        redis.add_event("http", "completed", "42", returnvalue="7")
+        await until_part(page, "result", "7")
+
+
+async def test_it_says_why_there_is_no_connection(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "42", state="active")
+    elsewhere = JOB.replace("jobws-job ", 'jobws-job url="http://127.0.0.1:1" ')
+    async with host_page(chromium, redis.url, "") as (_, page):
+        # The policy of the page would refuse another bridge, and the browser then says so.
+        await page.run("(body) => { refused.push = () => {}; document.body.innerHTML = body; }", elsewhere)
+        await until_part(page, "connection", "reconnecting …")
+        title = "document.querySelector('jobws-job').shadowRoot.querySelector('[part=connection]').title"
+        await page.until(f"() => {title}.startsWith('no jobws bridge at http://127.0.0.1:1: is it running there')")
+
+
 def test_servers_that_render_pages_may_import_it() -> None:
     node = require("node")
     program = f"import {{ JobwsElement }} from '{ADAPTER.with_name('elements.js')}'; JobwsElement.token = 't';"
