@@ -68,6 +68,25 @@ async def test_children_that_are_added_later_are_found(redis: Redis) -> None:
         await client.until("completed", jobId="d")
 
 
+async def test_children_of_a_life_that_ended_before_anybody_looked_are_found(redis: Redis) -> None:
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", FLOW)
+        sent = end_child(redis, ("http", "top"), "techstack", "b")
+        after: dict[str, str] = {}
+        while after.get("techstack") != sent:  # so its lists were read after it had ended
+            after |= (await client.until("pong"))[-1]["data"]["after"]
+        redis.add_job("sparql", "d", state="completed", parentKey="bull:techstack:b", returnvalue="1", finishedOn=1)
+        with redis.client.pipeline() as together:
+            together.xadd("bull:techstack:events", {"event": "waiting", "jobId": "b", "prev": "completed"})
+            together.xadd("bull:sparql:events", {"event": "added", "jobId": "d", "name": "test"})
+            together.hset("bull:techstack:b:processed", "bull:sparql:d", "1")
+            together.xadd("bull:sparql:events", {"event": "completed", "jobId": "d", "returnvalue": "1"})
+            together.xadd("bull:techstack:events", {"event": "completed", "jobId": "b", "returnvalue": "1"})
+            together.execute()
+        assert (await client.until("completed", jobId="d"))[-1]["parent"] == {"queue": "techstack", "jobId": "b"}
+
+
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_client_that_returns_misses_no_outcome_and_gets_none_twice(redis: Redis, restart: bool) -> None:
     add_flow(redis)

@@ -18,6 +18,7 @@ from jobws.bullmq.family import labels_by_front
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.hub.jobs.following import TOO_LARGE
 from jobws.hub.jobs.pending import UNAVAILABLE
+from jobws.hub.jobs.subscription import ALIVE
 from jobws.protocol.identifiers import START, is_after
 from jobws.protocol.request_types import Room
 from jobws.protocol.requests import may_subscribe
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.following import FollowingClient
     from jobws.hub.jobs.pending import PendingSubscription
+    from jobws.hub.jobs.subscription import JobState
     from jobws.protocol.messages import Cursor
     from jobws.protocol.request_types import Sight
     from jobws.server.jobs.queue_readers import Queues
@@ -137,8 +139,8 @@ class _Follower:
         # What is known of the lists of each job: as many children were found there. Only for jobs whose children have
         # all ended.
         self._counts: dict[Room, Counts] = {}
-        # The jobs that had ended when their lists were read.
-        self._read: set[Room] = set()
+        # With which outcome a job had ended when its lists were read. After another life there may be new children.
+        self._read: dict[Room, JobState] = {}
         # What the lists were read with. With other rights or queues, the same lists may have other jobs for the client.
         self._basis: tuple[object, object] = (None, None)
 
@@ -172,7 +174,7 @@ class _Follower:
         reached: Cursor = dict(fanout.verified)
         labels, sight = self._flows.labels(), self._client.session.sight
         if self._basis[0] is not labels or self._basis[1] is not sight:
-            self._counts, self._read, self._basis = {}, set(), (labels, sight)
+            self._counts, self._read, self._basis = {}, {}, (labels, sight)
         top = Room(flow.top.request.key.queue, flow.top.request.key.job_id)
         seen = {top, *flow.below}
         await self._descend([top, *flow.below], seen, labels)
@@ -190,6 +192,9 @@ class _Follower:
         known = {queue.label: fanout.known(queue.label) for queue in queues}
         ends = await self._flows.store.ask(ReadEnds(tuple(queues)))
         await self._flows.queues.wait_until_published(ends, known)
+        # Only now it is known whether jobs that had ended have ended again, perhaps with new children.
+        await self._descend([room for room, end in self._read.items() if self._end(room) != end], seen, labels)
+        entered |= flow.below.keys()
         await self._wait_for_jobs_below()
         if entered - flow.below.keys() and not flow.top.ended:
             raise RedisUnavailableError("some jobs of the flow could not be looked up")
@@ -219,8 +224,9 @@ class _Follower:
         If the flow has too many jobs, it is ended, and the list is empty.
         """
         store, flow = self._flows.store, self._flow
-        ended = {room for room in rooms if room in flow.below and flow.below[room].has_ended}
-        keys = {room: key for room in rooms if not (room in ended and room in self._read) and (key := self._key(room))}
+        ended = {room: end for room in rooms if (end := self._end(room)) is not ALIVE}
+        unread = [room for room in rooms if room not in ended or self._read.get(room) != ended[room]]
+        keys = {room: key for room in unread if (key := self._key(room))}
         changed: dict[Room, bytes] = {}
         for some in portions(keys):
             counted = await store.ask(CountChildren(tuple(map(keys.__getitem__, some))))
@@ -235,8 +241,13 @@ class _Follower:
         for some in portions(changed):
             lists = await store.ask(ListChildren(tuple(map(changed.__getitem__, some))))
             found += ((room, [*chain(*each)]) for room, each in zip(some, lists, strict=True))
-        self._read = (self._read - keys.keys()) | (ended & keys.keys())
+        self._read = {**{room: end for room, end in self._read.items() if room not in keys}, **ended}
         return found
+
+    def _end(self, room: Room) -> JobState:
+        """Return with which outcome a job below has ended. The job at the top counts as alive."""
+        below = self._flow.below.get(room)
+        return ALIVE if below is None else below.job_states.get(room.queue or "", ALIVE)
 
     def _key(self, room: Room) -> bytes | None:
         queue = self._flows.queues.by_label.get(room.queue or "")
