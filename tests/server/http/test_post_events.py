@@ -11,6 +11,7 @@ import anyio.to_thread
 import pytest
 
 from jobws.server.bridge import RESTART
+from jobws.server.http.websocket_over_http import POSITION_SECONDS
 from jobws.server.intervals import Intervals
 from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import BridgeProcess, live_bridge
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 IN_THREAD = anyio.to_thread.run_sync
+pytestmark = pytest.mark.usefixtures("no_early_pong")
 
 
 async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> None:
@@ -65,8 +67,9 @@ async def test_requests_and_frames_are_those_of_the_websocket(redis: Redis) -> N
 
 
 async def test_a_late_client_gets_its_outcome_and_one_that_returns_what_it_missed(
-    redis: Redis,
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("jobws.server.http.websocket_over_http.POSITION_SECONDS", POSITION_SECONDS)
     finished = redis.add_event("http", "completed", "1", returnvalue="[1]")
     async with live_bridge(redis.url, intervals=Intervals(keep_alive_seconds=3600)) as live:
         async with frame_source(live.url, [subscribe(["1"], queue="http")]) as source:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 IN_THREAD = anyio.to_thread.run_sync
 FINISHED = 1_795_435_730_000
+pytestmark = pytest.mark.usefixtures("no_early_pong")
 
 
 def names(frames: list[dict[str, Any]]) -> list[str]:
