@@ -50,13 +50,8 @@ await make('jobws-all.js', 'jobws.js', []);
 await make('jobws-queues.js', 'jobws-queues.js', []);
 await make('elements.js', 'elements/elements.js', []);
 
-// The page at `/`, which loads the adapter beside it.
-const page = { bundle: true, minify: true, charset: 'utf8', target: 'es2022', write: false, external: ['./jobws.js', './jobws-queues.js'] };
-const banner = 'jobws, MIT. Sources: page/';
-for (const [source, name, options] of [
-  ['main.js', 'page.js', { format: 'esm', banner: { js: `// ${banner}` } }],
-  ['page.css', 'page.css', { banner: { css: `/* ${banner} */` } }],
-]) {
-  const { outputFiles } = await build({ entryPoints: [join(sources, '../page', source)], ...page, ...options });
-  await writeFile(join(folder, name), outputFiles[0].contents);
-}
+// The page at `/`, which loads the adapter beside it, and has some parts of the elements in itself.
+await make('page.js', '../page/main.js', ['./jobws.js', './jobws-queues.js']);
+const styles = { entryPoints: [join(sources, '../page/page.css')], bundle: true, minify: true, charset: 'utf8', write: false };
+const { outputFiles } = await build({ ...styles, banner: { css: '/* jobws, MIT. Sources: page/ */' } });
+await writeFile(join(folder, 'page.css'), outputFiles[0].contents);

@@ -126,7 +126,8 @@ async def test_it_says_who_holds_a_token_and_when_it_expires(redis: Redis, autho
     authorizer.extra = {"sub": "ann of the authorizer", "exp": 4_000_000_000.5}
     async with asking_bridge(redis.url, authorizer) as live:
         status, who = await get(live.url + "/whoami")
-        assert (status, who) == (200, {"sub": "ann of the authorizer", "scope": "", "expires": 4_000_000_000_500})
+        told = {"sub": "ann of the authorizer", "scope": "", "expires": 4_000_000_000_500, "actions": True}
+        assert (status, who) == (200, told)
         key = {**ANN, "Idempotency_Key": "k"}
         first = await call("POST", live.url + "/analyze/http", 1, **key)
         second = await call("POST", live.url + "/analyze/http", 1, **{**key, "Authorization": "Bearer another"})

@@ -103,11 +103,15 @@ class Acted(Struct, rename="camel"):
 
 
 class Whoami(Struct):
-    """The holder of the request's token, what it allows, and when it expires (ms since 1970; null means never)."""
+    """The holder of the request's token, what it allows, and when it expires (ms since 1970; null means never).
+
+    `actions` says whether the bridge acts on jobs and queues at all: without keys it does so only if it is told to.
+    """
 
     sub: str | None
     scope: str
     expires: int | None
+    actions: bool
 
 
 class Jobs(Struct):

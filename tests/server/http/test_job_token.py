@@ -46,10 +46,12 @@ async def test_whoami_tells_what_the_token_allows(redis: Redis) -> None:
         expires = int(time.time()) + 300
         token = jwt("read:jobs:a%20b/* write:logs", sub="ann", exp=expires)
         assert await whoami(live.url, token) == {
-            **{"sub": "ann", "scope": "read:jobs:a%20b/* write:logs", "expires": expires * 1000},
+            **{"sub": "ann", "scope": "read:jobs:a%20b/* write:logs", "expires": expires * 1000, "actions": True},
         }
     async with live_bridge(redis.url) as live:
-        assert (await call("GET", live.url + "/whoami"))[1] == {"sub": None, "scope": "admin", "expires": None}
+        assert (await call("GET", live.url + "/whoami"))[1] == {
+            **{"sub": None, "scope": "admin", "expires": None, "actions": False},
+        }
 
 
 @pytest.mark.parametrize("key", [None, "k"])

@@ -29,7 +29,7 @@ from jobws.server.http.rights import (
 )
 from jobws.server.http.submit import Submitting
 from jobws.server.http.websocket_over_http import FrameStreams
-from jobws.server.http.whoami import whoami
+from jobws.server.http.whoami import Asking
 
 if TYPE_CHECKING:
     from jobws.server.http.service import Service
@@ -58,7 +58,7 @@ def routes(service: Service) -> list[CheckedRoute]:
         CheckedRoute("/events", EventStreams(service).events, reads_events, ["GET"]),
         CheckedRoute("/events", FrameStreams(service).frames, reads_events, ["POST"]),
         CheckedRoute("/logs", LogPosting(service).post, may(Action.WRITE_LOGS), ["POST"]),
-        CheckedRoute("/whoami", whoami, any_token, ["GET"]),
+        CheckedRoute("/whoami", Asking(service).whoami, any_token, ["GET"]),
         CheckedRoute("/queues", queues.queues, reads_a_queue, ["GET"]),
         CheckedRoute("/queues/{queue}/jobs", queues.jobs, job_in_path, ["GET"]),
         acts("POST", "/jobs/{queue}/{job_id}/retry", Action.RETRY_JOB),

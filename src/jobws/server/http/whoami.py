@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from jobws.server.http.service import Service
 
-async def whoami(request: Request) -> Response:
-    """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, there is no scope."""
-    identity = identity_of(request)
-    scope = " ".join(map(entry_text, identity.rights.entries))
-    return json_answer(Whoami(identity.sub, scope, identity.expires_ms))
+
+class Asking:
+    """The endpoint `GET /whoami`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def whoami(self, request: Request) -> Response:
+        """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, there is no scope."""
+        identity = identity_of(request)
+        scope = " ".join(map(entry_text, identity.rights.entries))
+        return json_answer(Whoami(identity.sub, scope, identity.expires_ms, self._service.takes_actions))

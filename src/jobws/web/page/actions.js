@@ -3,9 +3,24 @@
 import { h } from './dom.js';
 import { notify } from './notify.js';
 
-const DONE = { retry: 'The job waits for another run.', promote: 'The job waits for a worker.', remove: 'The job was removed.' };
-const WHEN = { retry: ['failed'], promote: ['delayed'], remove: ['waiting', 'delayed', 'prioritized', 'waiting-children', 'completed', 'failed'] };
-const TITLES = { retry: 'Retry', promote: 'Promote', remove: 'Remove', 'retry-failed': 'Retry all failed', pause: 'Pause', resume: 'Resume' };
+const DONE = {
+  retry: 'The job waits for another run.',
+  promote: 'The job waits for a worker.',
+  remove: 'The job was removed.',
+};
+const WHEN = {
+  retry: ['failed'],
+  promote: ['delayed'],
+  remove: ['waiting', 'delayed', 'prioritized', 'waiting-children', 'completed', 'failed'],
+};
+const TITLES = {
+  retry: 'Retry',
+  promote: 'Promote',
+  remove: 'Remove',
+  'retry-failed': 'Retry all failed',
+  pause: 'Pause',
+  resume: 'Resume',
+};
 
 /** Asks a question. Resolves with whether it was answered with yes. */
 export function confirm(question, yes, danger = false) {
@@ -13,7 +28,17 @@ export function confirm(question, yes, danger = false) {
     const node = h(
       'dialog',
       { 'aria-label': question, onclose: () => (resolve(node.returnValue === 'yes'), node.remove()) },
-      h('form', { method: 'dialog' }, h('h2', {}, question), h('div.buttons', {}, h('button', { value: 'no' }, 'Cancel'), h(`button.${danger ? 'danger' : 'primary'}`, { value: 'yes' }, yes))),
+      h(
+        'form',
+        { method: 'dialog' },
+        h('h2', {}, question),
+        h(
+          'div.buttons',
+          {},
+          h('button', { value: 'no' }, 'Cancel'),
+          h(`button.${danger ? 'danger' : 'primary'}`, { value: 'yes' }, yes),
+        ),
+      ),
     );
     document.body.append(node);
     node.showModal();
@@ -38,7 +63,18 @@ export function Actions({ bridge }, job) {
   const { queue, jobId } = job;
   const buttons = Object.keys(WHEN)
     .filter((action) => bridge.rights.may(`write:jobs:${action}`, queue, jobId))
-    .map((action) => [action, h(`button${action === 'remove' ? '.danger' : ''}`, { type: 'button', onclick: () => act(bridge, action, { queue, jobId }, `${TITLES[action]} job ${jobId} of ${queue}?`, DONE[action]) }, TITLES[action])]);
+    .map((action) => [
+      action,
+      h(
+        `button${action === 'remove' ? '.danger' : ''}`,
+        {
+          type: 'button',
+          onclick: () =>
+            act(bridge, action, { queue, jobId }, `${TITLES[action]} job ${jobId} of ${queue}?`, DONE[action]),
+        },
+        TITLES[action],
+      ),
+    ]);
   return {
     node: h('div.actions', {}, ...buttons.map(([, button]) => button)),
     draw() {

@@ -6,7 +6,8 @@ import { Rights } from './rights.js';
 
 export const BASE = new URL('.', location.href.split('#')[0]).href.replace(/\/$/, '');
 const KEY = `jobws token ${BASE}`;
-const NAMES = `added waiting active progress completed failed retries-exhausted delayed waiting-children stalled removed duplicated
+const NAMES =
+  `added waiting active progress completed failed retries-exhausted delayed waiting-children stalled removed duplicated
   deduplicated job-log`.split(/\s+/);
 // The token is expired, was not accepted, or was revoked.
 const TOKEN_ENDS = [4001, 4500, 4501];
@@ -24,7 +25,6 @@ export function Bridge(tell, ask) {
   let token = sessionStorage.getItem(KEY) ?? undefined;
   let ahead = 0; // how far the clock of Redis is ahead of the viewer's at least, in milliseconds
   const listeners = new Set();
-  const opened = new Set(); // clients, which end with the token
   const bridge = {
     rights: Rights(),
     who: null,
@@ -36,7 +36,8 @@ export function Bridge(tell, ask) {
       const leaving = new AbortController();
       const { signal } = leaving;
       const run = async () => {
-        for await (const { event, data, id } of watchQueue(bridge.jobs, queue, { events, signal })) take(listener, event, data, id);
+        for await (const { event, data, id } of watchQueue(bridge.jobs, queue, { events, signal }))
+          take(listener, event, data, id);
       };
       run().catch((error) => signal.aborted || refused(error));
       return () => leaving.abort();
@@ -44,7 +45,8 @@ export function Bridge(tell, ask) {
     /** Tell `listener` all events of a job that Redis still has, then those that come, and the lines of its log. */
     followJob(queue, jobId, listener) {
       const { jobs } = bridge;
-      const mine = (event, data, id) => data?.jobId === jobId && data.queue === queue && take(listener, event, data, id);
+      const mine = (event, data, id) =>
+        data?.jobId === jobId && data.queue === queue && take(listener, event, data, id);
       listeners.add(mine);
       jobs.emit('subscribe-job', { queue, jobId, events: ['*'], after: '0-0', logs: true });
       return () => {
@@ -61,29 +63,27 @@ export function Bridge(tell, ask) {
       begin(who);
     },
     forget,
-    get hasToken() {
-      return token !== undefined;
+    get token() {
+      return token;
     },
     get,
     post: (path, query, body) => request('POST', path, query, { body }),
     act: (action, about) => request('POST', 'actions', { action, ...about }),
-    /** Open a connection to the log. */
-    logs() {
-      const client = io(`${BASE}/logs`, { token });
-      opened.add(client);
-      return client;
-    },
-    close(client) {
-      opened.delete(client);
-      client.disconnect();
-    },
   };
 
   async function request(method, path, query = {}, { body, token: given = token } = {}) {
     const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
     const url = `${BASE}/${path}${wanted.length ? `?${new URLSearchParams(wanted)}` : ''}`;
-    const headers = { ...(given && { authorization: `Bearer ${given}` }), ...(body !== undefined && { 'content-type': 'application/json' }) };
-    const response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
+    const headers = {
+      ...(given && { authorization: `Bearer ${given}` }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    };
+    const response = await fetch(url, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: 'no-store',
+    });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     const error = new Refused(response.status, answer);
@@ -109,7 +109,6 @@ export function Bridge(tell, ask) {
     end();
     Object.assign(bridge, { who, rights: Rights(who) });
     const jobs = (bridge.jobs = io(BASE, { token }));
-    opened.add(jobs);
     let failed = false;
     jobs.on('connect', () => (failed = false));
     jobs.on('transport', (kind) => tell('live', kind));
@@ -132,10 +131,9 @@ export function Bridge(tell, ask) {
   }
 
   function end() {
-    const clients = [...opened];
-    opened.clear();
+    const { jobs } = bridge;
     bridge.jobs = null;
-    for (const client of clients) client.disconnect();
+    jobs?.disconnect();
   }
 
   function forget() {

@@ -17,7 +17,8 @@ export const svg = (tag, properties, ...children) => fill(document.createElement
 function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {}))
     if (typeof value === 'function') element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? '' : value);
   element.append(...children.flat(9).filter((each) => each !== null && each !== undefined && each !== false));
   return element;
 }

@@ -42,13 +42,19 @@ export function Flow(bridge, root) {
     for (const { jobs: found = [] } of results)
       for (const snapshot of found) {
         const known = nodes.get(keyOf(snapshot.queue, snapshot.jobId))?.job;
-        if (known) Object.assign(known, { ...snapshot, ...(known.state && { state: known.state, progress: known.progress }) });
+        if (known)
+          Object.assign(known, { ...snapshot, ...(known.state && { state: known.state, progress: known.progress }) });
       }
     draw();
   }
 
   async function watch() {
-    const watched = bridge.jobs.watch(root.jobId, { queue: root.queue, children: true, events: ['*'], signal: stop.signal });
+    const watched = bridge.jobs.watch(root.jobId, {
+      queue: root.queue,
+      children: true,
+      events: ['*'],
+      signal: stop.signal,
+    });
     for await (const { event, data, id, parent } of watched)
       if (parent) {
         apply(child(data, parent).job, event, data, timeOf(id) ?? bridge.now());
@@ -71,7 +77,19 @@ function Node(job) {
   const badge = chip(job.state);
   const [name, more] = [h('span.title'), h('span.hint')];
   const list = h('ul');
-  const node = h('li', {}, h('div.flowrow', {}, badge, h('a', { href: link(job.queue, job.jobId) }, name), h('span.hint', {}, `${job.queue} / ${job.jobId}`), more), list);
+  const node = h(
+    'li',
+    {},
+    h(
+      'div.flowrow',
+      {},
+      badge,
+      h('a', { href: link(job.queue, job.jobId) }, name),
+      h('span.hint', {}, `${job.queue} / ${job.jobId}`),
+      more,
+    ),
+    list,
+  );
   return {
     job,
     node,
@@ -82,7 +100,14 @@ function Node(job) {
       say(badge.lastChild, state);
       say(name, job.name || job.jobId);
       const part = fraction(job.progress);
-      say(more, state === 'failed' && job.reason ? line(job.reason, 80) : state === 'active' && part !== null ? `${Math.round(part * 100)} %` : '');
+      say(
+        more,
+        state === 'failed' && job.reason
+          ? line(job.reason, 80)
+          : state === 'active' && part !== null
+            ? `${Math.round(part * 100)} %`
+            : '',
+      );
     },
   };
 }

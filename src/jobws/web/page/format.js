@@ -1,7 +1,7 @@
 /** Writes numbers, times and durations for people, in the viewer's language and time zone. Times are epoch milliseconds. */
 
 const NUMBER = new Intl.NumberFormat();
-const TO_SECONDS = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
+const TO_SECONDS = { hour: '2-digit', minute: '2-digit', second: '2-digit' };
 const CLOCK = new Intl.DateTimeFormat(undefined, TO_SECONDS);
 const EXACT = new Intl.DateTimeFormat(undefined, { ...TO_SECONDS, fractionalSecondDigits: 3 });
 const DAY = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
@@ -13,7 +13,8 @@ export const NOTHING = '–';
 export const number = (value) => (typeof value === 'number' ? NUMBER.format(value) : NOTHING);
 
 /** Returns a number that fits into five characters. */
-export const short = (value) => (value < 10000 ? number(value) : value < 999500 ? `${Math.round(value / 1000)}k` : `${(value / 1e6).toFixed(1)}M`);
+export const short = (value) =>
+  value < 10000 ? number(value) : value < 999500 ? `${Math.round(value / 1000)}k` : `${(value / 1e6).toFixed(1)}M`;
 
 export function duration(milliseconds) {
   if (typeof milliseconds !== 'number' || !Number.isFinite(milliseconds)) return NOTHING;

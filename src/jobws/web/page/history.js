@@ -13,6 +13,7 @@ export async function rates(bridge, queue, state) {
   // Before the oldest of a page that is not the last one, there were more ends than these.
   const known = Math.max(now - SPAN, cursor && ends.length ? Math.min(...ends) + MINUTE : 0);
   const found = [];
-  for (let at = Math.ceil(known / STEP) * STEP; at < now; at += STEP) found.push([at, ends.filter((end) => end <= at && end > at - MINUTE).length]);
+  for (let at = Math.ceil(known / STEP) * STEP; at < now; at += STEP)
+    found.push([at, ends.filter((end) => end <= at && end > at - MINUTE).length]);
   return found;
 }

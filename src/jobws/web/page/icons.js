@@ -15,4 +15,17 @@ const PATHS = {
 
 /** Returns an icon. What it means must stand beside it, or in an `aria-label` around it. */
 export const icon = (name) =>
-  svg('svg', { class: 'svg-icon', viewBox: '0 0 24 24', 'aria-hidden': 'true', fill: 'none', stroke: 'currentColor', 'stroke-width': 1.8, 'stroke-linecap': 'round', 'stroke-linejoin': 'round' }, svg('path', { d: PATHS[name] }));
+  svg(
+    'svg',
+    {
+      class: 'svg-icon',
+      viewBox: '0 0 24 24',
+      'aria-hidden': 'true',
+      fill: 'none',
+      stroke: 'currentColor',
+      'stroke-width': 1.8,
+      'stroke-linecap': 'round',
+      'stroke-linejoin': 'round',
+    },
+    svg('path', { d: PATHS[name] }),
+  );

@@ -1,5 +1,6 @@
 /** The view of one job: how it goes on, what it did, and how it ended. */
 
+import { ValueTree } from '../src/elements/value-tree.js';
 import { Actions } from './actions.js';
 import { h, mark, perFrame, say, whileVisible } from './dom.js';
 import { duration, line, time, whole } from './format.js';
@@ -8,14 +9,21 @@ import { JobLog } from './joblog.js';
 import { apply, ENDED, fraction, isLater, Job, left, timeOf } from './model.js';
 import { chip, missing, queueLink } from './parts.js';
 import { Timeline } from './timeline.js';
-import { Tree } from './tree.js';
 
 export function JobView(page, queue, jobId) {
   const { bridge } = page;
   const badge = chip('');
   const name = h('span.jobname');
   const alone = bridge.rights.only;
-  const crumbs = h('p.crumbs', {}, !alone && h('a', { href: '#/' }, 'Queues'), !alone && h('span', { 'aria-hidden': 'true' }, '/'), alone ? queue : h('a', { href: queueLink(queue) }, queue), h('span', { 'aria-hidden': 'true' }, '/'), h('code', {}, jobId));
+  const crumbs = h(
+    'p.crumbs',
+    {},
+    !alone && h('a', { href: '#/' }, 'Queues'),
+    !alone && h('span', { 'aria-hidden': 'true' }, '/'),
+    alone ? queue : h('a', { href: queueLink(queue) }, queue),
+    h('span', { 'aria-hidden': 'true' }, '/'),
+    h('code', {}, jobId),
+  );
   const title = `${jobId} · ${queue}`;
   const forbidden = missing(bridge, 'read:jobs', 'this job', queue, jobId);
   if (forbidden) return { node: h('section.view', {}, crumbs, forbidden), title, close() {} };
@@ -25,12 +33,24 @@ export function JobView(page, queue, jobId) {
   const log = JobLog();
   const flow = Flow(bridge, job);
   const actions = Actions(page, job);
-  const meter = h('div.meter', { role: 'progressbar', 'aria-label': 'Progress', 'aria-valuemin': 0, 'aria-valuemax': 100, hidden: true }, h('i'));
+  const meter = h(
+    'div.meter',
+    { role: 'progressbar', 'aria-label': 'Progress', 'aria-valuemin': 0, 'aria-valuemax': 100, hidden: true },
+    h('i'),
+  );
   const going = h('p.going', { 'aria-live': 'off' });
   const told = h('p.told', { role: 'status' });
-  const panel = (heading, ...inside) => h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, heading)), ...inside);
-  const [result, data, progress, failure, trace] = ['div', 'div', 'div', 'p.reason', 'pre.trace'].map((each) => h(each));
-  const panels = { result: panel('Result', result), failure: panel('Failure', failure, trace), data: panel('Data', data), progress: panel('Progress', progress) };
+  const panel = (heading, ...inside) =>
+    h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, heading)), ...inside);
+  const [result, data, progress, failure, trace] = ['div', 'div', 'div', 'p.reason', 'pre.trace'].map((each) =>
+    h(each),
+  );
+  const panels = {
+    result: panel('Result', result),
+    failure: panel('Failure', failure, trace),
+    data: panel('Data', data),
+    progress: panel('Progress', progress),
+  };
   panels.failure.classList.add('failure');
   const facts = h('dl.aside');
   const node = h(
@@ -57,7 +77,7 @@ export function JobView(page, queue, jobId) {
     if (shown[place] === text) return;
     shown[place] = text;
     panels[place].hidden = value === undefined;
-    ({ result, data, progress })[place].replaceChildren(...(value === undefined ? [] : [Tree(value)]));
+    ({ result, data, progress })[place].replaceChildren(...(value === undefined ? [] : [ValueTree(value)]));
   }
 
   function draw() {
@@ -74,9 +94,19 @@ export function JobView(page, queue, jobId) {
       meter.setAttribute('aria-valuenow', Math.round(part * 100));
     }
     const rest = left(job, now);
-    say(going, state === 'active' && part !== null ? `${Math.round(part * 1000) / 10} %${rest ? ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left` : ''}` : '');
+    say(
+      going,
+      state === 'active' && part !== null
+        ? `${Math.round(part * 1000) / 10} %${rest ? ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left` : ''}`
+        : '',
+    );
     mark(meter, 'stopped', state === 'failed');
-    put('progress', part === null && typeof job.progress === 'object' && job.progress !== null && state !== 'completed' ? job.progress : undefined);
+    put(
+      'progress',
+      part === null && typeof job.progress === 'object' && job.progress !== null && state !== 'completed'
+        ? job.progress
+        : undefined,
+    );
     put('result', state === 'completed' ? job.result : undefined);
     put('data', job.data);
     panels.failure.hidden = state !== 'failed';
@@ -84,11 +114,20 @@ export function JobView(page, queue, jobId) {
     say(trace, state === 'failed' && job.stacktrace?.length ? job.stacktrace.join('\n\n') : '');
     trace.hidden = !trace.textContent;
     actions.draw();
-    say(told, job.unknown ? 'There is no job with this id. It may have been removed, or it is not there yet; it appears here as soon as it is added.' : state === 'removed' ? 'This job was removed.' : '');
+    say(
+      told,
+      job.unknown
+        ? 'There is no job with this id. It may have been removed, or it is not there yet; it appears here as soon as it is added.'
+        : state === 'removed'
+          ? 'This job was removed.'
+          : '',
+    );
     told.hidden = !told.textContent;
     if (job.timestamp && !facts.children.length) {
       const fact = (term, value, hint) => [h('dt', {}, term), h('dd', { title: hint }, value)];
-      facts.append(...[fact('Added', time(job.timestamp), whole(job.timestamp)), fact('Id', jobId), fact('Queue', queue)].flat());
+      facts.append(
+        ...[fact('Added', time(job.timestamp), whole(job.timestamp)), fact('Id', jobId), fact('Queue', queue)].flat(),
+      );
     }
   }
 
@@ -101,8 +140,21 @@ export function JobView(page, queue, jobId) {
     }
     const { returnvalue, failedReason, ...snapshot } = found;
     const younger = !isLater(job.at, found.at);
-    Object.assign(job, younger ? snapshot : { ...snapshot, ...job, data: snapshot.data ?? job.data, name: snapshot.name, timestamp: snapshot.timestamp, stacktrace: snapshot.stacktrace });
-    if (found.state === job.state) Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
+    Object.assign(
+      job,
+      younger
+        ? snapshot
+        : {
+            ...snapshot,
+            ...job,
+            data: snapshot.data ?? job.data,
+            name: snapshot.name,
+            timestamp: snapshot.timestamp,
+            stacktrace: snapshot.stacktrace,
+          },
+    );
+    if (found.state === job.state)
+      Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
     job.unknown = false;
     drawn();
   }

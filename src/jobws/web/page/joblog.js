@@ -1,48 +1,31 @@
-/** The lines that a job's worker writes, as they come. Following can be paused; what comes meanwhile is kept. */
+/** The lines that a job's worker writes, as they come. */
 
-import { h, perFrame, say } from './dom.js';
-import { number, plural } from './format.js';
+import { LogView } from '../src/elements/log-view.js';
+import { h, say } from './dom.js';
+import { plural } from './format.js';
 
-const MOST = 5000;
+const GAP = 'Lines may be missing here.';
+const CUT = 'A line was too long, and is cut.';
+const line = (text) => h(text === GAP || text === CUT ? 'div.lost' : 'div', {}, text || ' ');
 
+/** Returns the panel, which is hidden until there is a line. `take` takes the data of a `job-log`. */
 export function JobLog() {
-  const body = h('div.loglines', { tabindex: '0', role: 'log', 'aria-label': 'Log of the job', 'aria-live': 'off', onscroll: () => !asked && follow(atEnd()) });
-  const button = h('button', { type: 'button', onclick: () => (follow(!following), draw()) });
+  const view = LogView({ label: 'Log of the job', line });
   const count = h('span.hint');
-  const node = h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, 'Log'), count, button), body);
-  let following = true;
-  let asked = false;
-  let waiting = [];
+  const node = h(
+    'section.panel',
+    { hidden: true },
+    h('div.panelhead', {}, h('h2', {}, 'Log'), count, view.pause),
+    view.node,
+  );
   let total = 0;
-
-  const atEnd = () => body.scrollTop + body.clientHeight >= body.scrollHeight - 12;
-
-  function follow(on) {
-    following = on;
-    say(button, on ? 'Pause' : waiting.length ? `Follow (${number(waiting.length)} new)` : 'Follow');
-    button.setAttribute('aria-pressed', on);
-    if (on) draw();
-  }
-
-  const draw = perFrame(() => {
-    if (!following) return follow(false);
-    body.append(...waiting.splice(0));
-    while (body.children.length > MOST) body.firstChild.remove();
-    asked = true;
-    body.scrollTop = body.scrollHeight;
-    requestAnimationFrame(() => (asked = false));
-  });
-  follow(true);
   return {
     node,
-    take({ lines, first, gap, truncated }) {
+    take({ lines, gap, truncated }) {
       node.hidden = false;
-      if (gap) waiting.push(h('p.gap', {}, 'Lines may be missing here.'));
-      waiting.push(...lines.map((text, index) => h('p', {}, h('span.n', { 'aria-hidden': 'true' }, first + index + 1), h('span', {}, text))));
-      if (truncated) waiting.push(h('p.gap', {}, 'A line was too long, and is cut.'));
+      view.add([...(gap ? [GAP] : []), ...lines, ...(truncated ? [CUT] : [])]);
       total += lines.length;
       say(count, plural(total, 'line'));
-      draw();
     },
   };
 }

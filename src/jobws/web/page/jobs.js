@@ -69,7 +69,8 @@ export function Jobs(bridge, queue, changed) {
   function merge(snapshot) {
     const known = byId.get(snapshot.jobId);
     // What events have told since is younger than a snapshot.
-    if (known && isLater(known.at, snapshot.at)) return void Object.assign(known, { ...snapshot, ...known, name: snapshot.name, timestamp: snapshot.timestamp });
+    if (known && isLater(known.at, snapshot.at))
+      return void Object.assign(known, { ...snapshot, ...known, name: snapshot.name, timestamp: snapshot.timestamp });
     const job = Object.assign(known ?? Job(queue, snapshot.jobId), snapshot);
     if (known) return;
     byId.set(job.jobId, job);
@@ -85,7 +86,9 @@ export function Jobs(bridge, queue, changed) {
   /** Load the next page of each of the states that has one; the first ones with `again`. */
   async function load(again = false, states = STATES) {
     if (loading) return loading;
-    loading = Promise.all(states.filter((state) => again || cursors.get(state) !== null).map((state) => page(state, again)));
+    loading = Promise.all(
+      states.filter((state) => again || cursors.get(state) !== null).map((state) => page(state, again)),
+    );
     await loading.catch(() => {});
     loading = null;
     sort();

@@ -10,7 +10,11 @@ const SPARE = 6; // rows above and below those in sight
  */
 export function VirtualList({ label, Row, atEnd, above = () => {} }) {
   const space = h('div.space');
-  const node = h('div.list', { role: 'list', 'aria-label': label, tabindex: '0', onkeydown: move, onscroll: () => draw() }, space);
+  const node = h(
+    'div.list',
+    { role: 'list', 'aria-label': label, tabindex: '0', onkeydown: move, onscroll: () => draw() },
+    space,
+  );
   const rows = new Map(); // by item
   let items = [];
   let height = 44;
@@ -58,20 +62,18 @@ export function VirtualList({ label, Row, atEnd, above = () => {} }) {
   /** Show `next`. If the viewer has scrolled, the first row in sight stays where it is. */
   function show(next) {
     const at = Math.floor(node.scrollTop / height);
-    let anchor = at;
     const there = new Set(next);
+    let anchor = at;
     while (anchor < items.length && !there.has(items[anchor])) anchor++;
     const kept = node.scrollTop >= height && anchor < items.length ? items[anchor] : null;
-    const before = items;
+    const shift = kept ? next.indexOf(kept) - anchor : 0;
     items = next;
-    if (!kept) return draw();
-    const shift = next.indexOf(kept) - anchor;
     if (shift) {
-      if (before.length) count(Math.max(0, unseen + shift));
+      count(Math.max(0, unseen + shift));
       space.style.height = `${items.length * height}px`;
       node.scrollTop += shift * height;
     }
-    draw();
+    place(); // in the same frame, or rows would be out of place for one
   }
 
   function move(event) {

@@ -3,12 +3,16 @@
 import { Bridge } from './bridge.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
+import { FailedView } from './failed.js';
 import { JobView } from './job.js';
+import { LogsView } from './logsview.js';
 import { notices } from './notify.js';
 import { Overview } from './overview.js';
 import { QueueView } from './queue.js';
+import { Palette } from './palette.js';
 import { Queues } from './queues.js';
 import { Status } from './status.js';
+import { SubmitView } from './submit.js';
 import { themeButton } from './theme.js';
 import { TokenDialog, WhoDialog } from './token.js';
 
@@ -32,15 +36,27 @@ const page = {
   },
 };
 const main = h('main', { id: 'main', tabindex: '-1' });
-const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues'));
+const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues'), h('a', { href: '#/logs' }, 'Logs'));
+const palette = Palette(page);
 const header = h(
   'header',
   {},
   h('a.skip', { href: '#main', onclick: (event) => (event.preventDefault(), main.focus()) }, 'Skip to the content'),
   h('a.brand', { href: '#/' }, h('img', { src: 'page.svg', alt: '', width: 22, height: 22 }), 'jobws'),
   nav,
+  h(
+    'button.search',
+    { type: 'button', onclick: palette.open, 'aria-keyshortcuts': 'Control+K' },
+    icon('search'),
+    h('span', {}, 'Go to'),
+    h('kbd', { 'aria-hidden': 'true' }, 'Ctrl K'),
+  ),
   status.node,
-  h('button.icon', { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => bridge.who && who.show() }, icon('key')),
+  h(
+    'button.icon',
+    { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => bridge.who && who.show() },
+    icon('key'),
+  ),
   themeButton(),
 );
 let shown = null;
@@ -59,12 +75,18 @@ function leave() {
   main.replaceChildren();
 }
 
-/** Returns the view of an address: `/`, `/queues/QUEUE`, or `/jobs/QUEUE/ID`. Names are percent-encoded. */
+/**
+ * Returns the view of an address: `/`, `/logs`, `/queues/QUEUE`, `/queues/QUEUE/failed`, `/queues/QUEUE/submit`, or
+ * `/jobs/QUEUE/ID`. Names are percent-encoded.
+ */
 function viewOf(path, query = '') {
   const [, kind, queue, jobId] = path.split('/').map(decoded);
   const { only } = bridge.rights;
   if (only) return JobView(page, only.queue, only.job);
   if (kind === 'jobs' && queue && jobId) return JobView(page, queue, jobId);
+  if (kind === 'logs') return LogsView(page, new URLSearchParams(query));
+  if (kind === 'queues' && queue && jobId === 'failed') return FailedView(page, queue);
+  if (kind === 'queues' && queue && jobId === 'submit') return SubmitView(page, queue);
   if (kind === 'queues' && queue) return QueueView(page, queue, new URLSearchParams(query));
   return Overview(page);
 }
@@ -85,9 +107,18 @@ function route() {
   main.append(shown.node);
   main.scrollTop = 0;
   document.title = `${shown.title} · jobws`;
-  for (const each of nav.children) each.setAttribute('aria-current', each.getAttribute('href') === '#/' ? 'page' : 'false');
+  for (const each of nav.children)
+    each.setAttribute(
+      'aria-current',
+      each.hash === (location.hash.startsWith('#/logs') ? '#/logs' : '#/') ? 'page' : 'false',
+    );
 }
 
-document.body.replaceChildren(header, main, notices, tokens.node, who.node);
+document.body.replaceChildren(header, main, notices, palette.node, tokens.node, who.node);
 addEventListener('hashchange', route);
+addEventListener('keydown', (event) => {
+  if (event.key.toLowerCase() !== 'k' || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  palette.open();
+});
 bridge.start();

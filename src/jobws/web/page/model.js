@@ -4,7 +4,14 @@ export const STATES = ['waiting', 'active', 'delayed', 'prioritized', 'waiting-c
 export const ENDED = ['completed', 'failed', 'removed'];
 
 /** Returns a job that nothing but its id is known of, or what a snapshot of the bridge says. */
-export const Job = (queue, jobId, snapshot = {}) => ({ queue, jobId, name: '', state: '', attemptsMade: 0, ...snapshot });
+export const Job = (queue, jobId, snapshot = {}) => ({
+  queue,
+  jobId,
+  name: '',
+  state: '',
+  attemptsMade: 0,
+  ...snapshot,
+});
 
 /** The time of an event, from its position. */
 export const timeOf = (id) => (id ? Number.parseInt(id, 10) : undefined);
@@ -25,7 +32,8 @@ export function apply(job, event, data, at) {
       Object.assign(job, { name: data.name ?? job.name, timestamp: job.timestamp ?? at });
       break;
     case 'waiting':
-      if (data.prev === 'failed' || data.prev === 'completed') Object.assign(job, { finishedOn: undefined, progress: undefined, reason: undefined, result: undefined });
+      if (data.prev === 'failed' || data.prev === 'completed')
+        Object.assign(job, { finishedOn: undefined, progress: undefined, reason: undefined, result: undefined });
       Object.assign(job, { state: 'waiting', since: at, timestamp: job.timestamp ?? at, attemptsMade: tried });
       break;
     case 'delayed':

@@ -11,9 +11,31 @@ const MORE = { waiting: ['prioritized'], delayed: ['waiting-children'] }; // cou
 export function Overview({ bridge, queues, onQueues }) {
   const rows = new Map();
   const list = h('div.queues', { role: 'table', 'aria-label': 'Queues' });
-  const head = h('div.head', { role: 'row' }, ...['Queue', ...STATES.map((each) => each[0].toUpperCase() + each.slice(1)), 'Last 10 minutes', 'Per minute', 'Oldest waiting', 'Workers'].map((each) => h('span', { role: 'columnheader' }, each)));
-  const empty = h('p.empty', { hidden: true }, 'There is no queue yet. One appears here as soon as somebody adds a job to it.');
-  const node = h('section.view', {}, h('h1', {}, 'Queues'), missing(bridge, 'read:queues', 'the numbers of queues'), list, empty);
+  const head = h(
+    'div.head',
+    { role: 'row' },
+    ...[
+      'Queue',
+      ...STATES.map((each) => each[0].toUpperCase() + each.slice(1)),
+      'Last 10 minutes',
+      'Per minute',
+      'Oldest waiting',
+      'Workers',
+    ].map((each) => h('span', { role: 'columnheader' }, each)),
+  );
+  const empty = h(
+    'p.empty',
+    { hidden: true },
+    'There is no queue yet. One appears here as soon as somebody adds a job to it.',
+  );
+  const node = h(
+    'section.view',
+    {},
+    h('h1', {}, 'Queues'),
+    missing(bridge, 'read:queues', 'the numbers of queues'),
+    list,
+    empty,
+  );
   const dirty = new Set();
   const draw = perFrame(() => {
     for (const queue of dirty) rows.get(queue.label)?.draw();
@@ -23,7 +45,8 @@ export function Overview({ bridge, queues, onQueues }) {
   function build() {
     const sorted = queues.sorted();
     for (const label of rows.keys()) if (!queues.get(label)) rows.delete(label);
-    for (const queue of sorted) if (!rows.has(queue.label) || rows.get(queue.label).queue !== queue) rows.set(queue.label, Row(queue));
+    for (const queue of sorted)
+      if (!rows.has(queue.label) || rows.get(queue.label).queue !== queue) rows.set(queue.label, Row(queue));
     list.replaceChildren(head, ...sorted.map(({ label }) => rows.get(label).node));
     for (const queue of sorted) rows.get(queue.label).draw();
     empty.hidden = sorted.length > 0;
@@ -49,7 +72,9 @@ export function Overview({ bridge, queues, onQueues }) {
 }
 
 function Row(queue) {
-  const counts = STATES.map((state) => h(`a.count.${state}`, { href: `#/queues/${encodeURIComponent(queue.label)}?state=${state}` }));
+  const counts = STATES.map((state) =>
+    h(`a.count.${state}`, { href: `#/queues/${encodeURIComponent(queue.label)}?state=${state}` }),
+  );
   const spark = Spark(`Jobs of ${queue.label} that completed and failed per minute`);
   const [rate, oldest, workers, notes] = [h('span'), h('span'), h('span'), h('span.notes')];
   const cell = (name, ...children) => h(`span.${name}`, { role: 'cell' }, ...children);
@@ -66,7 +91,8 @@ function Row(queue) {
 
   function tick() {
     const { oldestWaitingSeconds } = queue.stats ?? {};
-    const waited = typeof oldestWaitingSeconds === 'number' ? oldestWaitingSeconds * 1000 + Date.now() - queue.statsAt : null;
+    const waited =
+      typeof oldestWaitingSeconds === 'number' ? oldestWaitingSeconds * 1000 + Date.now() - queue.statsAt : null;
     say(oldest, waited === null ? NOTHING : duration(Math.floor(waited / 1000) * 1000));
     mark(oldest, 'late', waited > 60000);
     spark.draw([queue.done, queue.bad], Date.now());
@@ -86,7 +112,12 @@ function Row(queue) {
         element.title = now ? `${number(total)} ${state}` : '';
         mark(element, 'zero', !total);
       });
-      say(rate, completedPerMinute === null || completedPerMinute === undefined ? NOTHING : number(completedPerMinute + (failedPerMinute ?? 0)));
+      say(
+        rate,
+        completedPerMinute === null || completedPerMinute === undefined
+          ? NOTHING
+          : number(completedPerMinute + (failedPerMinute ?? 0)),
+      );
       say(workers, there === null || there === undefined ? NOTHING : number(there));
       const waiting = now && now.waiting + now.prioritized + now.delayed > 0;
       const problems = [
@@ -109,5 +140,8 @@ function Row(queue) {
 function pulse(element) {
   element.getAnimations?.().forEach((each) => each.cancel());
   if (!matchMedia('(prefers-reduced-motion: reduce)').matches)
-    element.animate?.([{ backgroundColor: 'var(--flash)' }, { backgroundColor: 'transparent' }], { duration: 700, easing: 'ease-out' });
+    element.animate?.([{ backgroundColor: 'var(--flash)' }, { backgroundColor: 'transparent' }], {
+      duration: 700,
+      easing: 'ease-out',
+    });
 }

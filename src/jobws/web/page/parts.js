@@ -10,7 +10,10 @@ export function chip(state) {
 /** A sentence which says that a right is missing; null if it is held. */
 export function missing({ rights }, right, what, queue, job) {
   if (rights.may(right, queue, job)) return null;
-  const place = queue === undefined ? 'QUEUE' : encodeURIComponent(queue) + (job === undefined ? '' : `/${encodeURIComponent(job)}`);
+  const place =
+    queue === undefined
+      ? 'QUEUE'
+      : encodeURIComponent(queue) + (job === undefined ? '' : `/${encodeURIComponent(job)}`);
   const [verb, noun, suffix] = right.split(':');
   const name = noun === 'logs' ? right : [verb, noun, place, suffix].filter(Boolean).join(':');
   return h('p.missing', {}, `To see ${what}, the token needs the right `, h('code', {}, name), '.');

@@ -20,14 +20,30 @@ export function QueueView(page, queue, query) {
   let text = query.get('q') ?? '';
   const tabs = ['', ...STATES].map((each) => {
     const count = h('span.n');
-    const button = h('button.tab', { type: 'button', 'data-state': each, onclick: () => choose(each) }, h('i', { 'aria-hidden': 'true' }), each || 'all', count);
+    const button = h(
+      'button.tab',
+      { type: 'button', 'data-state': each, onclick: () => choose(each) },
+      h('i', { 'aria-hidden': 'true' }),
+      each || 'all',
+      count,
+    );
     return { each, button, count };
   });
-  const field = h('input', { type: 'search', placeholder: 'Filter by name or id', 'aria-label': 'Filter by name or id', value: text, oninput: () => ((text = field.value.trim()), choose(state)) });
+  const field = h('input', {
+    type: 'search',
+    placeholder: 'Filter by name or id',
+    'aria-label': 'Filter by name or id',
+    value: text,
+    oninput: () => ((text = field.value.trim()), choose(state)),
+  });
   const goto = h('a.goto', { hidden: true });
   const news = h('button.news', { type: 'button', hidden: true, onclick: () => list.toTop() });
   const empty = h('p.empty', { hidden: true });
-  const columns = h('div.columns', { 'aria-hidden': 'true' }, ...['State', 'Job', 'Progress', 'Waited', 'Ran', 'Attempts', 'Added'].map((each) => h('span', {}, each)));
+  const columns = h(
+    'div.columns',
+    { 'aria-hidden': 'true' },
+    ...['State', 'Job', 'Progress', 'Waited', 'Ran', 'Attempts', 'Added'].map((each) => h('span', {}, each)),
+  );
   const list = VirtualList({
     label: `Jobs of ${queue}`,
     Row: (job) => JobRow(job, bridge),
@@ -37,7 +53,20 @@ export function QueueView(page, queue, query) {
       say(news, `↑ ${plural(count, 'new job')}`);
     },
   });
-  const node = h('section.view.full', {}, head.node, h('div.filters', {}, h('div.tabs', { role: 'group', 'aria-label': 'State' }, ...tabs.map(({ button }) => button)), field), goto, columns, h('div.frame', {}, news, list.node, empty));
+  const node = h(
+    'section.view.full',
+    {},
+    head.node,
+    h(
+      'div.filters',
+      {},
+      h('div.tabs', { role: 'group', 'aria-label': 'State' }, ...tabs.map(({ button }) => button)),
+      field,
+    ),
+    goto,
+    columns,
+    h('div.frame', {}, news, list.node, empty),
+  );
   let moved = true;
   const draw = perFrame(() => {
     if (!moved) return list.draw();
@@ -45,7 +74,14 @@ export function QueueView(page, queue, query) {
     const items = filtered();
     list.show(items);
     empty.hidden = items.length > 0;
-    say(empty, loaded ? (text || state ? 'No job here that fits.' : 'No jobs yet. They appear here as they are added.') : 'Loading …');
+    say(
+      empty,
+      loaded
+        ? text || state
+          ? 'No job here that fits.'
+          : 'No jobs yet. They appear here as they are added.'
+        : 'Loading …',
+    );
     goto.hidden = !text || items.length > 0;
     if (!goto.hidden) {
       goto.href = link(queue, text);
@@ -75,7 +111,10 @@ export function QueueView(page, queue, query) {
   function choose(next) {
     state = next;
     for (const { each, button } of tabs) button.setAttribute('aria-pressed', each === state);
-    const values = new URLSearchParams([...(state ? [['state', state]] : []), ...(text ? [['q', text]] : [])]).toString();
+    const values = new URLSearchParams([
+      ...(state ? [['state', state]] : []),
+      ...(text ? [['q', text]] : []),
+    ]).toString();
     history.replaceState(null, '', `#/queues/${encodeURIComponent(queue)}${values && `?${values}`}`);
     moved = true;
     list.toTop();

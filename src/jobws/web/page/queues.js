@@ -27,8 +27,14 @@ export function Queues(bridge, changed) {
   async function before(queue) {
     // A path cannot hold a slash, and each of very many queues would cost two requests.
     if (queue.label.includes('/') || all.size > MANY || !bridge.rights.may('read:jobs', queue.label)) return;
-    for (const [samples, state] of [[queue.done, 'completed'], [queue.bad, 'failed']])
-      await rates(bridge, queue.label, state).then((found) => samples.before(found), () => {});
+    for (const [samples, state] of [
+      [queue.done, 'completed'],
+      [queue.bad, 'failed'],
+    ])
+      await rates(bridge, queue.label, state).then(
+        (found) => samples.before(found),
+        () => {},
+      );
     changed(queue);
   }
 
@@ -47,20 +53,21 @@ export function Queues(bridge, changed) {
     const found = new Set();
     try {
       if (bridge.rights.may('read:queues'))
-        for (let cursor; cursor !== null; ) {
+        for (let cursor; cursor !== null;) {
           const page = await bridge.get('queues', { limit: 200, cursor });
           if (round !== asked) return;
           for (const { queue: label, ...stats } of page.queues) {
             found.add(label);
             const queue = known(label);
             queue.about = { problem: stats.problem, found: stats.found };
-            if (!queue.stats || queue.stats.counts === undefined || Date.now() - queue.statsAt > 3000) take(queue, stats);
+            if (!queue.stats || queue.stats.counts === undefined || Date.now() - queue.statsAt > 3000)
+              take(queue, stats);
             else changed(queue);
           }
           cursor = page.cursor;
         }
-      for (const label of bridge.rights.queues) found.add(label), known(label);
-      for (const label of [...all.keys()]) if (!found.has(label)) all.delete(label), changed();
+      for (const label of bridge.rights.queues) (found.add(label), known(label));
+      for (const label of [...all.keys()]) if (!found.has(label)) (all.delete(label), changed());
     } catch {
       // The connection says what is wrong, and this is tried again.
     }
@@ -79,7 +86,8 @@ export function Queues(bridge, changed) {
       all.clear();
       changed();
       look();
-      if (bridge.rights.may('read:queues')) bridge.follow('*', ['queue-stats'], (event, data) => event === 'queue-stats' && take(known(data.queue), data));
+      if (bridge.rights.may('read:queues'))
+        bridge.follow('*', ['queue-stats'], (event, data) => event === 'queue-stats' && take(known(data.queue), data));
     },
   };
 }

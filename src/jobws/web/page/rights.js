@@ -13,7 +13,12 @@ function entry(text) {
   const [verb, noun, place, suffix] = text.split(':');
   const [queue, job = '*'] = (place ?? '*').split('/');
   const children = suffix === 'children';
-  return { action: [verb, noun, !children && suffix].filter(Boolean).join(':'), queue: part(queue), job: part(job), children };
+  return {
+    action: [verb, noun, !children && suffix].filter(Boolean).join(':'),
+    queue: part(queue),
+    job: part(job),
+    children,
+  };
 }
 
 /**
@@ -24,11 +29,17 @@ export function Rights({ scope = '', actions = true } = {}) {
   const entries = scope.split(' ').filter(Boolean).map(entry);
   const all = !entries.length || entries.some(({ action }) => action === 'admin');
   const reads = entries.filter(({ action }) => action === 'read:jobs');
-  const single = !all && reads.length === 1 && entries.every(({ action }) => action !== 'read:queues') ? reads[0] : null;
+  const single =
+    !all && reads.length === 1 && entries.every(({ action }) => action !== 'read:queues') ? reads[0] : null;
 
   function may(action, queue, job) {
     if (!actions && /^write:.*:/.test(action)) return false;
-    return all || entries.some((each) => each.action === action && (each.queue ?? queue) === queue && (each.job === null || each.job === job));
+    return (
+      all ||
+      entries.some(
+        (each) => each.action === action && (each.queue ?? queue) === queue && (each.job === null || each.job === job),
+      )
+    );
   }
   return {
     entries,
@@ -37,9 +48,18 @@ export function Rights({ scope = '', actions = true } = {}) {
     actions,
     /** Whether `action` is allowed for a job, or for a whole queue; without `queue`, for any queue. */
     may: (action, queue, job) =>
-      queue === undefined ? all || entries.some((each) => each.action === action && (actions || !/^write:.*:/.test(action))) : may(action, queue, job),
+      queue === undefined
+        ? all || entries.some((each) => each.action === action && (actions || !/^write:.*:/.test(action)))
+        : may(action, queue, job),
     /** The only job that may be read, as `{queue, job}`; otherwise null. */
     only: single && single.queue !== null && single.job !== null ? single : null,
+    /** Of the log, `only` is the queue whose lines may be read, or null for all. */
+    logs: {
+      only:
+        all || entries.some(({ action, queue }) => action === 'read:logs' && queue === null)
+          ? null
+          : (entries.find(({ action }) => action === 'read:logs')?.queue ?? null),
+    },
     /** The queues that the rights name. */
     queues: [...new Set(entries.map(({ queue }) => queue).filter((each) => each !== null))],
   };

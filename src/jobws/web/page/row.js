@@ -40,7 +40,14 @@ export function JobRow(job, bridge) {
         bar.firstChild.style.transform = `scaleX(${part ?? 0})`;
         mark(bar, 'none', part === null);
       }
-      say(percent, part === null ? (reported === null && job.progress && state === 'active' ? line(job.progress, 24) : '') : `${Math.round(part * 100)} %`);
+      say(
+        percent,
+        part === null
+          ? reported === null && job.progress && state === 'active'
+            ? line(job.progress, 24)
+            : ''
+          : `${Math.round(part * 100)} %`,
+      );
       mark(bar, 'stopped', state === 'failed');
       say(waits, duration(waited(job, now)));
       say(runs, duration(ran(job, now)));

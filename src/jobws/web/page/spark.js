@@ -33,8 +33,21 @@ export function Samples() {
 
 /** Returns an SVG element and `draw(series, now)`, which draws each of the series of `Samples` as a line. */
 export function Spark(label) {
-  const lines = ['done', 'bad'].map((name) => [svg('path', { class: `area ${name}` }), svg('path', { class: `line ${name}` })]);
-  const node = svg('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, ...lines.flat());
+  const lines = ['done', 'bad'].map((name) => [
+    svg('path', { class: `area ${name}` }),
+    svg('path', { class: `line ${name}` }),
+  ]);
+  const node = svg(
+    'svg',
+    {
+      class: 'spark',
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: 'none',
+      role: 'img',
+      'aria-label': label,
+    },
+    ...lines.flat(),
+  );
   return {
     node,
     draw(series, now) {

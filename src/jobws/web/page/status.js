@@ -39,7 +39,11 @@ export function Status() {
         gap.title = `Events of ${detail ?? 'all queues'} are missing here, since Redis no longer had them. Outcomes follow. Click to hide this.`;
         gap.setAttribute('aria-label', gap.title);
         gap.hidden = false;
-      } else if (state === 'live') show(detail === 'websocket' ? 'live' : 'http', detail === 'polling' ? 'By polling: the network delays streams.' : '');
+      } else if (state === 'live')
+        show(
+          detail === 'websocket' ? 'live' : 'http',
+          detail === 'polling' ? 'By polling: the network delays streams.' : '',
+        );
       else if (state === 'begun') show('connecting');
       else if (WORDS[state]) show(state, detail);
     },

@@ -26,5 +26,9 @@ export function themeButton() {
       localStorage.setItem(KEY, next);
     } catch {} // then it lasts as long as the page
   };
-  return h('button.icon', { type: 'button', title: 'Light or dark', 'aria-label': 'Light or dark', onclick: change }, icon('theme'));
+  return h(
+    'button.icon',
+    { type: 'button', title: 'Light or dark', 'aria-label': 'Light or dark', onclick: change },
+    icon('theme'),
+  );
 }

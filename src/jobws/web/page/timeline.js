@@ -4,7 +4,14 @@ import { h, say } from './dom.js';
 import { duration, exact, line, number, whole } from './format.js';
 
 const RUNNING = 'active';
-const STATE_OF = { added: 'waiting', waiting: 'waiting', delayed: 'delayed', prioritized: 'waiting', 'waiting-children': 'children', active: RUNNING };
+const STATE_OF = {
+  added: 'waiting',
+  waiting: 'waiting',
+  delayed: 'delayed',
+  prioritized: 'waiting',
+  'waiting-children': 'children',
+  active: RUNNING,
+};
 const QUIET = ['progress', 'job-log', 'added', 'duplicated'];
 const MOST = 200;
 
@@ -30,7 +37,8 @@ export function Timeline() {
       const last = found.at(-1);
       const state = STATE_OF[event];
       if (last && !last.to && last.state !== state) last.to = at;
-      if (state && (!last || last.state !== state || last.to)) found.push({ state, from: last ? at : Math.min(job.timestamp ?? at, at) });
+      if (state && (!last || last.state !== state || last.to))
+        found.push({ state, from: last ? at : Math.min(job.timestamp ?? at, at) });
     }
     return found;
   }
@@ -44,7 +52,17 @@ export function Timeline() {
           { 'data-state': STATE_OF[event] ?? event },
           h('time', { title: whole(at) }, exact(at)),
           h('span.event', {}, event),
-          h('span.note-text', {}, [data.prev && `after ${data.prev}`, event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`, data.failedReason && line(data.failedReason, 120)].filter(Boolean).join(', ')),
+          h(
+            'span.note-text',
+            {},
+            [
+              data.prev && `after ${data.prev}`,
+              event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`,
+              data.failedReason && line(data.failedReason, 120),
+            ]
+              .filter(Boolean)
+              .join(', '),
+          ),
           h('span.delta', {}, index ? `+${duration(at - shown[index - 1].at)}` : ''),
         ),
       ),
@@ -72,7 +90,12 @@ export function Timeline() {
         part.dataset.state = state;
         part.title = `${state === RUNNING ? 'ran' : state} ${duration(took)}`;
         part.style.flexGrow = Math.max(0.004, took / total).toFixed(4);
-        say(part.firstChild, took / total > 0.12 ? `${state === RUNNING ? 'ran' : state === 'waiting' ? 'waited' : state} ${duration(took)}` : '');
+        say(
+          part.firstChild,
+          took / total > 0.12
+            ? `${state === RUNNING ? 'ran' : state === 'waiting' ? 'waited' : state} ${duration(took)}`
+            : '',
+        );
       });
       const attempts = all.filter(({ state }) => state === RUNNING).length;
       const told = [

@@ -5,7 +5,14 @@ import { time, whole } from './format.js';
 
 /** Asks for a token until the bridge accepts one. */
 export function TokenDialog(bridge) {
-  const field = h('input', { type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, 'aria-describedby': 'token-hint' });
+  const field = h('input', {
+    type: 'password',
+    name: 'token',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    required: true,
+    'aria-describedby': 'token-hint',
+  });
   const problem = h('p.problem', { role: 'alert' });
   const send = h('button.primary', { type: 'submit' }, 'Continue');
   const form = h(
@@ -17,7 +24,11 @@ export function TokenDialog(bridge) {
     problem,
     h('div.buttons', {}, send),
   );
-  const node = h('dialog.token', { 'aria-label': 'Token', oncancel: (event) => bridge.who || event.preventDefault() }, form);
+  const node = h(
+    'dialog.token',
+    { 'aria-label': 'Token', oncancel: (event) => bridge.who || event.preventDefault() },
+    form,
+  );
 
   async function submit(event) {
     event.preventDefault();
@@ -55,17 +66,27 @@ export function WhoDialog(bridge, tokens) {
       const { sub, scope, expires } = bridge.who ?? {};
       const entries = (scope ?? '').split(' ').filter(Boolean);
       body.replaceChildren(
-        h('h2', {}, sub ?? (bridge.hasToken ? 'Your token' : 'No token needed')),
+        h('h2', {}, sub ?? (bridge.token ? 'Your token' : 'No token needed')),
         expires && h('p', {}, 'Valid until ', h('time', { title: whole(expires) }, time(expires)), '.'),
         entries.length
-          ? h('ul.rights', {}, ...entries.map((each) => h('li', {}, h('code', {}, each), each === 'admin' && ' everything')))
+          ? h(
+              'ul.rights',
+              {},
+              ...entries.map((each) => h('li', {}, h('code', {}, each), each === 'admin' && ' everything')),
+            )
           : h('p', {}, 'The application behind this bridge decides about each request.'),
-        !bridge.rights.actions && h('p.hint', {}, 'This bridge does not act on jobs: it has no keys, and was started without --allow-actions.'),
+        !bridge.rights.actions &&
+          h('p.hint', {}, 'This bridge does not act on jobs: it has no keys, and was started without --allow-actions.'),
         h(
           'div.buttons',
           {},
-          bridge.hasToken && h('button', { type: 'button', onclick: () => (node.close(), bridge.forget(), tokens.ask()) }, 'Forget the token'),
-          bridge.hasToken && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Another token'),
+          bridge.token &&
+            h(
+              'button',
+              { type: 'button', onclick: () => (node.close(), bridge.forget(), tokens.ask()) },
+              'Forget the token',
+            ),
+          bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Another token'),
           h('button.primary', { type: 'button', onclick: () => node.close() }, 'Close'),
         ),
       );

@@ -1,0 +1,176 @@
+/** The failed jobs of a queue, grouped by the reason of their failure. Reasons that differ in numbers alone are one group. */
+
+import { act, confirm } from './actions.js';
+import { h, perFrame, say } from './dom.js';
+import { number, plural, time, whole } from './format.js';
+import { timeOf } from './model.js';
+import { notify } from './notify.js';
+import { link, missing } from './parts.js';
+import { QueueHead } from './queuehead.js';
+
+const PAGES = 5; // of 200 jobs each; what failed before is not shown
+const LISTED = 20; // jobs of a group that are shown
+const TOGETHER = 8; // jobs that are retried at a time
+const shapeOf = (reason) => reason.replace(/\b[0-9a-f]{8,}\b|\b[0-9a-f-]{36}\b|\d+/gi, '…').slice(0, 300);
+
+export function FailedView(page, queue) {
+  const { bridge } = page;
+  const head = QueueHead(page, queue, 'failed');
+  const title = `Failed · ${queue}`;
+  const forbidden = missing(bridge, 'read:jobs', 'the failed jobs of this queue', queue);
+  if (forbidden) return { node: h('section.view', {}, head.node, forbidden), title, close: head.close };
+  const jobs = new Map(); // the failed ones, by id: {jobId, name, at, reason}
+  const list = h('div.groups');
+  const empty = h('p.empty', {}, 'Loading …');
+  const all = h('button', { type: 'button', hidden: true, onclick: retryAll }, 'Retry all failed');
+  const sum = h('span.hint', { role: 'status' });
+  const node = h('section.view', {}, head.node, h('div.line', {}, sum, all), empty, list);
+  const left = new AbortController();
+  const groups = new Map(); // their elements, by shape
+  let loaded = false;
+  const draw = perFrame(render);
+
+  function render() {
+    const found = new Map();
+    for (const job of jobs.values()) {
+      const shape = job.reason === undefined ? '' : shapeOf(job.reason);
+      if (!found.has(shape)) found.set(shape, []);
+      found.get(shape).push(job);
+    }
+    for (const [shape, { node: old }] of groups) if (!found.has(shape)) (old.remove(), groups.delete(shape));
+    const sorted = [...found].sort(([, a], [, b]) => b.length - a.length);
+    const most = sorted[0]?.[1].length ?? 1;
+    sorted.forEach(([shape, members], index) => {
+      if (!groups.has(shape)) groups.set(shape, Group(bridge, queue));
+      const group = groups.get(shape);
+      group.draw(
+        members.sort((a, b) => b.at - a.at),
+        members.length / most,
+      );
+      if (list.children[index] !== group.node) list.insertBefore(group.node, list.children[index] ?? null);
+    });
+    empty.hidden = jobs.size > 0;
+    say(empty, loaded ? 'No job of this queue has failed.' : 'Loading …');
+    say(sum, jobs.size ? `${plural(jobs.size, 'failed job')} for ${plural(sorted.length, 'reason')}` : '');
+    all.hidden = !jobs.size || !bridge.rights.may('write:queues:retry', queue);
+  }
+
+  function note(jobId, about) {
+    jobs.set(jobId, { jobId, name: '', ...jobs.get(jobId), ...about });
+    draw();
+  }
+
+  async function load() {
+    let cursor;
+    for (let each = 0; each < PAGES && cursor !== null && !left.signal.aborted; each++) {
+      const found = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, {
+        state: 'failed',
+        limit: 200,
+        cursor,
+      });
+      ({ cursor } = found);
+      for (const { jobId, name, finishedOn } of found.jobs) {
+        note(jobId, { name, at: finishedOn ?? 0 });
+        // Lists hold no reasons, but the outcome that a subscription begins with does.
+        const failed = ({ name: kind, reason }) =>
+          kind === 'JobFailed' && jobs.has(jobId) && note(jobId, { reason: reason ?? '' });
+        bridge.jobs.wait(jobId, { queue, signal: left.signal }).catch(failed);
+      }
+    }
+  }
+
+  function take(event, data, id) {
+    if (event === 'failed') return note(data.jobId, { reason: data.failedReason ?? '', at: timeOf(id) });
+    if (data?.jobId !== undefined && jobs.delete(data.jobId)) draw();
+  }
+
+  function retryAll() {
+    act(
+      bridge,
+      'retry-failed',
+      { queue },
+      `Retry all failed jobs of ${queue}?`,
+      ({ failed }) => `${plural(failed, 'job')} will be retried.`,
+    );
+  }
+
+  const leave = bridge.follow(queue, ['failed', 'waiting', 'active', 'removed'], take);
+  load()
+    .catch((error) => left.signal.aborted || notify(error.message, 'bad'))
+    .finally(() => {
+      loaded = true;
+      draw();
+    });
+  return {
+    node,
+    title,
+    close() {
+      left.abort();
+      leave();
+      draw.stop();
+      head.close();
+    },
+  };
+}
+
+function Group(bridge, queue) {
+  const [count, reason, last] = [h('b.n'), h('span.reason'), h('time')];
+  const bar = h('i');
+  const list = h('ul');
+  const button = h('button', { type: 'button', onclick: retry }, 'Retry these');
+  const node = h(
+    'details.group',
+    {},
+    h('summary', {}, count, reason, last, h('span.part', { 'aria-hidden': 'true' }, bar)),
+    list,
+    bridge.rights.may('write:jobs:retry', queue) && h('div.buttons', {}, button),
+  );
+  let members = [];
+
+  /** Retry each of them, some at a time. */
+  async function retry() {
+    const todo = members.map(({ jobId }) => jobId);
+    if (!(await confirm(`Retry ${plural(todo.length, 'job')} that failed for this reason?`, 'Retry'))) return;
+    button.disabled = true;
+    let done = 0;
+    const next = async () => {
+      for (let jobId = todo.pop(); jobId !== undefined; jobId = todo.pop())
+        await bridge.act('retry', { queue, jobId }).then(
+          () => done++,
+          () => {},
+        );
+    };
+    await Promise.all(Array.from({ length: TOGETHER }, next));
+    notify(`${plural(done, 'job waits', 'jobs wait')} for another run.`);
+    button.disabled = false;
+  }
+
+  return {
+    node,
+    draw(now, part) {
+      members = now;
+      say(count, number(now.length));
+      say(
+        reason,
+        now[0].reason === undefined ? 'The bridge does not tell the reason.' : now[0].reason || 'No reason was given.',
+      );
+      say(last, time(now[0].at));
+      last.title = whole(now[0].at);
+      bar.style.transform = `scaleX(${part})`;
+      list.replaceChildren(
+        ...now
+          .slice(0, LISTED)
+          .map(({ jobId, name, at }) =>
+            h(
+              'li',
+              {},
+              h('a', { href: link(queue, jobId) }, name || jobId),
+              h('code', {}, jobId),
+              h('time', { title: whole(at) }, time(at)),
+            ),
+          ),
+        ...(now.length > LISTED ? [h('li.hint', {}, `and ${number(now.length - LISTED)} more`)] : []),
+      );
+    },
+  };
+}
