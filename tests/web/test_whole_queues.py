@@ -237,6 +237,16 @@ async def test_watches_of_the_same_share_a_subscription() -> None:
             assert (await answer(bridge))[0]["sub"] > item["sub"]
 
 
+async def test_a_gap_that_may_be_in_any_queue_names_none() -> None:
+    async with in_node() as node, fake_bridge() as server:
+        client = await node.io(server.url, **SOON)
+        async with client.watch_queue("*", after={"http": "9-0"}) as watched:
+            (item,) = await answer(await server.accept(), gap=True)
+            assert (item["queue"], item["after"]) == ("*", {"http": "9-0"})
+            assert (await begun(watched))["queue"] == "*"
+            assert await anext(watched) == {"event": "gap", "data": {"queue": None}}
+
+
 async def test_jobs_and_queues_are_asked_for_and_left_in_messages_of_their_own() -> None:
     async with in_node() as node, fake_bridge() as server:
         client = await node.io(server.url, **SOON, autoConnect=False)
