@@ -26,7 +26,15 @@ class Client(Protocol):
     """A client under test, with the calls that its user can make."""
 
     async def watch(
-        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+        self,
+        name: str,
+        job_id: str | int,
+        queue: str | None,
+        events: list[str],
+        *,
+        expect: bool,
+        logs: bool,
+        children: bool,
     ) -> None:
         """Begin to watch a job. Later steps call this watch `name`."""
 
@@ -116,8 +124,8 @@ class Player:
         if kind == "wait":
             await self._client.wait(name, job_id, queue, expect=expect)
         else:
-            wanted = call.get("events", [])
-            await self._client.watch(name, job_id, queue, wanted, expect=expect, logs=call.get("logs", False))
+            wanted, logs, children = call.get("events", []), call.get("logs", False), call.get("children", False)
+            await self._client.watch(name, job_id, queue, wanted, expect=expect, logs=logs, children=children)
 
     # ---- what the client sends ----
 

@@ -43,7 +43,15 @@ class Calls(ABC):
 
     @abstractmethod
     async def watch(
-        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+        self,
+        name: str,
+        job_id: str | int,
+        queue: str | None,
+        events: list[str],
+        *,
+        expect: bool,
+        logs: bool,
+        children: bool,
     ) -> None:
         """See `client_player.Client`."""
 
@@ -82,10 +90,18 @@ class PythonClient(Calls):
         self._jobs = jobs
 
     async def watch(
-        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+        self,
+        name: str,
+        job_id: str | int,
+        queue: str | None,
+        events: list[str],
+        *,
+        expect: bool,
+        logs: bool,
+        children: bool,
     ) -> None:
         async def watch(put: Put) -> None:
-            async with self._jobs.watch(job_id, queue, events, expect=expect, logs=logs) as watched:
+            async with self._jobs.watch(job_id, queue, events, expect=expect, logs=logs, children=children) as watched:
                 async for event in watched:
                     put(plain(event))
             put({"end": True})
@@ -107,9 +123,18 @@ class JavaScriptClient(Calls):
         self._jobs = jobs
 
     async def watch(
-        self, name: str, job_id: str | int, queue: str | None, events: list[str], *, expect: bool, logs: bool
+        self,
+        name: str,
+        job_id: str | int,
+        queue: str | None,
+        events: list[str],
+        *,
+        expect: bool,
+        logs: bool,
+        children: bool,
     ) -> None:
-        options = {"events": events, "expect": expect, "logs": logs, **({} if queue is None else {"queue": queue})}
+        options: dict[str, Any] = {"events": events, "expect": expect, "logs": logs, "children": children}
+        options |= {} if queue is None else {"queue": queue}
 
         async def watch(put: Put) -> None:
             async with self._jobs.watch(job_id, **options) as watched:
@@ -132,8 +157,8 @@ def plain(event: Event) -> dict[str, Any]:
     """Return an event without the keys that it does not have."""
     if event.event == "unknown":
         return {"unknown": True}
-    keys = {"id": event.id} if event.id is not None else {}
-    return {"event": event.event, "data": event.data, **keys, **({"replayed": True} if event.replayed else {})}
+    keys = {"id": event.id, "replayed": event.replayed or None, "parent": event.parent}
+    return {"event": event.event, "data": event.data, **{key: each for key, each in keys.items() if each is not None}}
 
 
 def word(error: ClientError | Rejected) -> dict[str, Any]:
