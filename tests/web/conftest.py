@@ -11,9 +11,20 @@ from tests.support.page_server import PageServer, page_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.extension_browser import ExtensionBrowser
+
 
 @pytest.fixture(scope="session")
 def pages() -> Iterator[PageServer]:
     """Serve the pages. `new.html` is `old.html` with another import line."""
     with PageServer(page_file) as server:
         yield server
+
+
+@pytest.fixture
+def extension() -> Iterator[ExtensionBrowser]:
+    """A browser with the extension. Playwright is imported only if a test uses it."""
+    from tests.support.extension_browser import ExtensionBrowser
+
+    with ExtensionBrowser() as browser:
+        yield browser

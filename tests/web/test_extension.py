@@ -7,28 +7,25 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import trio
 
 from tests.support import eventually
+from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge
-from tests.support.extension import USE, WATCH, ExtensionBrowser, ExtensionPage
+from tests.support.extension import EVERYTHING, USE, WATCH
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from tests.support.bridge import Live
+    from tests.support.extension_browser import ExtensionBrowser, ExtensionPage
     from tests.support.redis import Redis
 
 TOLD: Final = "chrome.notifications.getAll().then(Object.keys)"
 BADGE: Final = "chrome.action.getBadgeText({})"
 TEXT: Final = "document.body.innerText"
 KEPT: Final = "(area) => chrome.storage[area].get()"
-
-
-@pytest.fixture
-def extension() -> Iterator[ExtensionBrowser]:
-    with ExtensionBrowser() as browser:
-        yield browser
 
 
 def key(queue: str | None, job_id: str) -> str:
@@ -123,6 +120,25 @@ async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extensio
         assert set(await page.run(KEPT, "local")) == {"bridge"}
 
 
+async def test_where_no_websocket_gets_through(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    async with (
+        live_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,)) as live,
+        trio.open_nursery() as nursery,
+        extension.page("/popup.html") as popup,
+    ):
+        proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
+        proxy.websockets = "refuse"
+        nursery.start_soon(proxy.run)
+        await popup.run(USE, [f"http://127.0.0.1:{proxy.port}", ""])
+        await popup.run(WATCH, {"queue": "http", "jobId": "7"})
+        await popup.until("document.getElementById('connection').textContent === 'live over HTTP'")
+        await popup.until("document.getElementById('problem').hidden")
+        redis.add_event("http", "completed", "7", returnvalue="1", prev="active")
+        await popup.until(f"{TOLD}.then((told) => told.length === 1)")
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_popup_adds_and_removes_jobs(redis: Redis, extension: ExtensionBrowser) -> None:
     async with watching(redis, extension) as (live, _), extension.page("/popup.html") as popup:
         for text in ("https://board.example/queue/http/9", "https://board.example/", "8"):
@@ -170,9 +186,11 @@ async def test_a_token_stays_in_memory_and_goes_when_it_is_refused(redis: Redis,
         for wrong in ("", token[:-2]):
             await page.run(fill, [live.url, wrong])
             await page.until("document.getElementById('answer').dataset.fine === 'false'")
-            await page.until("""import('./store.js').then((it) => it.everything()).then(({ bridge, connection }) =>
+            await page.until(f"""{EVERYTHING}.then(({{ bridge, connection }}) =>
                 connection.state === 'token' && connection.at === bridge.at)""")
             await page.until(f"({KEPT})('session').then(({{ access }}) => !access?.token)")
+            await page.until(f"{TOLD}.then((told) => told.includes('stuck'))")
+            await page.run("chrome.notifications.clear('stuck')")
         await page.run(fill, [live.url, token])
         await until_rooms(live, 1)
         await page.until("document.getElementById('answer').textContent.includes('Rights: read:jobs:http')")
@@ -185,9 +203,9 @@ async def test_a_token_stays_in_memory_and_goes_when_it_is_refused(redis: Redis,
 async def test_a_token_goes_to_its_own_bridge_only(redis: Redis, extension: ExtensionBrowser) -> None:
     async with extension.page("/options.html") as page:
         await page.run(USE, ["http://127.0.0.1:1", "secret"])
-        assert (await page.run("import('./store.js').then((it) => it.everything())"))["bridge"]["token"] == "secret"
+        assert (await page.run(EVERYTHING))["bridge"]["token"] == "secret"
         await page.run("chrome.storage.local.set({ bridge: { url: 'http://127.0.0.1:2', at: 1 } })")
-        assert (await page.run("import('./store.js').then((it) => it.everything())"))["bridge"]["token"] is None
+        assert (await page.run(EVERYTHING))["bridge"]["token"] is None
 
 
 async def test_a_bridge_that_does_not_allow_it(redis: Redis, extension: ExtensionBrowser) -> None:

@@ -5,6 +5,8 @@ import { written } from './naming.js';
 
 // Of a notification's id, which may have 500 characters.
 const LONGEST_ID = 500;
+/** The id of the notification whose reader must give a token, or another bridge. */
+export const STUCK = 'stuck';
 
 /** By the connection's state: the colour of the badge, and how it is called. */
 export const CONNECTION = {
@@ -31,6 +33,9 @@ export async function showBadge() {
 /** Tell that a job has ended. A second time takes the place of the first. A result is not shown: others may see the screen. */
 export const tellEnd = (key, job) =>
   notify(key, `${written(job)} ${job.told.state}`, job.told.state === 'failed' ? job.shown.text : (job.shown.name ?? ''));
+
+/** Tell that jobs are not watched until the user does something. */
+export const tellStuck = (message) => notify(STUCK, 'No job is watched now', message);
 
 /** Tell that nothing was found to watch. */
 export const tellNothingFound = () =>

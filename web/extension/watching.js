@@ -17,13 +17,10 @@ function saidBy({ returnvalue, failedReason, truncated }) {
 }
 
 /**
- * Returns the function that makes the connection what the store says. Call it when the worker starts, and when something of the
- * store has changed, one call after the other.
- *
  * `io` is the adapter's. `ended(key, job)` is awaited for a job that has ended, before this is stored: if the worker is stopped in
- * between, the next one calls it again.
+ * between, the next one calls it again. `stuck(message)` is called when only the user can help.
  */
-export function Watching(io, ended) {
+export function Watching(io, ended, stuck) {
   let jobs = null; // the adapter, if there is a connection, or one is tried
   let bridge = null; // that of `jobs`
   const watched = new Map(); // the subscriptions of `jobs`, by key
@@ -50,7 +47,8 @@ export function Watching(io, ended) {
     jobs.on('connect_error', ({ code, message }) => {
       if (current !== jobs) return;
       if (TOKEN_REFUSED.includes(code)) refuseToken();
-      else say(current.active ? 'unreachable' : 'refused', message);
+      else if (current.active) say('unreachable', message);
+      else stop('refused', message);
     });
     say('connecting');
     jobs.connect();
@@ -63,10 +61,17 @@ export function Watching(io, ended) {
     before?.disconnect();
   }
 
-  function refuseToken() {
-    const { token, at } = bridge;
+  /** Stay away from this bridge until the user saves it again. */
+  function stop(state, message) {
+    const { at } = bridge;
     close();
-    keepConnection('token', token ? 'The bridge does not accept the token. It may have expired.' : 'The bridge needs a token.', at);
+    keepConnection(state, message, at);
+    stuck(message);
+  }
+
+  function refuseToken() {
+    const { token } = bridge;
+    stop('token', token ? 'The bridge does not accept the token. It may have expired.' : 'The bridge needs a token.');
     forgetToken(token);
   }
 
@@ -124,7 +129,7 @@ export function Watching(io, ended) {
 
   async function end(key, job, state, data, at) {
     change(job, state, at);
-    job.shown = { ...job.shown, text: saidBy(data) };
+    job.shown = { ...job.shown, text: saidBy(data), note: undefined };
     try {
       await keepShown(key, job);
       await ended(key, job);
@@ -144,7 +149,8 @@ export function Watching(io, ended) {
       }
   }
 
-  return async () => {
+  /** Make the connection what the store says. */
+  async function follow() {
     const { bridge: wanted, connection, jobs: stored } = await everything();
     const running = [...stored].filter(([, job]) => !isOutcome(job.told.state));
     if (jobs && bridge.at !== wanted?.at) close();
@@ -157,5 +163,12 @@ export function Watching(io, ended) {
       if (!jobs) open(wanted);
       for (const [key, job] of running) if (!watched.has(key)) subscribe(key, job);
     }
-  };
+  }
+
+  /** Ask again for all jobs. The answers have the positions of now, since a job may be silent for as long as its queue remembers. */
+  function refresh() {
+    for (const [key, job] of watched) if (!isOutcome(job.told.state)) subscribe(key, job);
+  }
+
+  return { follow, refresh };
 }

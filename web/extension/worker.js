@@ -6,16 +6,16 @@
 import { io } from './jobws-all.js';
 import { jobIn } from './naming.js';
 import { clean, everything, isOutcome, watch } from './store.js';
-import { showBadge, tellEnd, tellNothingFound } from './telling.js';
+import { showBadge, STUCK, tellEnd, tellNothingFound, tellStuck } from './telling.js';
 import { Watching } from './watching.js';
 
 // The shortest that there is.
 const ALARM_MINUTES = 0.5;
 
-const look = Watching(io, tellEnd);
+const watching = Watching(io, tellEnd, tellStuck);
 
 async function follow() {
-  await look();
+  await watching.follow();
   await showBadge();
   const { jobs } = await everything();
   if ([...jobs.values()].every(({ told }) => isOutcome(told.state))) await chrome.alarms.clear('wake');
@@ -36,12 +36,16 @@ chrome.contextMenus.onClicked.addListener(async ({ linkUrl = '', selectionText =
 });
 chrome.notifications.onClicked.addListener(async (id) => {
   await chrome.notifications.clear(id);
-  await chrome.action.openPopup().catch(() => {}); // no window of the browser is open
+  if (id === STUCK) await chrome.runtime.openOptionsPage();
+  else await chrome.action.openPopup().catch(() => {}); // no window of the browser is open
 });
 chrome.storage.onChanged.addListener((changes) => {
   if (Object.keys(changes).some((name) => !name.startsWith('shown:'))) wake();
 });
-chrome.alarms.onAlarm.addListener(wake);
+chrome.alarms.onAlarm.addListener(() => {
+  watching.refresh();
+  wake();
+});
 chrome.runtime.onStartup.addListener(clean);
 chrome.runtime.onMessage.addListener(() => {}); // from the popup, to wake the worker
 wake();
