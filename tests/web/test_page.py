@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.bridge import live_bridge
-from tests.support.page import says
+from tests.support.page import begin, finish, says
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium
     from tests.support.redis import Redis
 
 HOSTILE: Final = '<img src=x onerror="document.title=1">&amp;<script>document.title=1</script>'
-
-
-def finish(redis: Redis, queue: str, job_id: str, result: object) -> None:
-    """Write what BullMQ writes when a job has been completed."""
-    text, now = json.dumps(result), int(time.time() * 1000)
-    redis.client.lrem(f"bull:{queue}:wait", 0, job_id)
-    redis.add_job(queue, job_id, state="completed", returnvalue=text, finishedOn=now, attemptsMade=1)
-    redis.add_event(queue, "completed", job_id, returnvalue=text, prev="active")
 
 
 async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
@@ -46,7 +37,7 @@ async def test_jobs_appear_and_change_their_state(redis: Redis, chromium: Chromi
         redis.add_event("http", "added", "a/b", name="fetch")
         redis.add_event("http", "waiting", "a/b")
         await says(page, ".job:has(.what[href$='/a%2Fb']) .chip", "waiting")
-        redis.add_event("http", "active", "a/b", prev="waiting")
+        begin(redis, "http", "a/b")
         redis.add_event("http", "progress", "a/b", data="40")
         await says(page, ".job .chip", "active")
         await says(page, ".job .progress", "40 %")
@@ -93,7 +84,7 @@ async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chrom
     async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
         await says(page, ".jobhead .chip", "waiting")
         await says(page, "h1", "fetch")
-        redis.add_event("http", "active", "7", prev="waiting")
+        begin(redis, "http", "7")
         redis.client.rpush("bull:http:7:logs", "first line", HOSTILE)
         redis.add_event("http", "progress", "7", data='{"done": 1, "total": 4}')
         await says(page, ".jobhead .chip", "active")

@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from tests.support.bridge import BridgeProcess, live_bridge
 from tests.support.demo_worker import Worker
-from tests.support.page import says
+from tests.support.page import begin, finish, says
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,8 +130,8 @@ async def test_it_recovers_from_a_bridge_that_is_killed(redis: Redis, chromium: 
             await says(page, ".jobhead .chip", "waiting")
             os.kill(first.pid, signal.SIGKILL)
             await says(page, ".status .pill", "Reconnecting")
-            redis.add_event("http", "active", "7", prev="waiting")
-            redis.add_event("http", "completed", "7", returnvalue='"done"', prev="active")
+            begin(redis, "http", "7")
+            finish(redis, "http", "7", "done")
             with BridgeProcess(*command, url.rpartition(":")[2]) as second:
                 await anyio.to_thread.run_sync(second.started)
                 await says(page, ".status .pill", "Live")

@@ -62,7 +62,8 @@ export function Bridge(tell, ask) {
       sessionStorage.setItem(KEY, given);
       begin(who);
     },
-    forget,
+    /** Forget the token, and ask for another one. */
+    forget: () => lost(''),
     get token() {
       return token;
     },
@@ -136,16 +137,12 @@ export function Bridge(tell, ask) {
     jobs?.disconnect();
   }
 
-  function forget() {
+  function lost(reason) {
+    const had = token !== undefined;
     token = undefined;
     sessionStorage.removeItem(KEY);
     end();
     bridge.who = null;
-  }
-
-  function lost(reason) {
-    const had = token !== undefined;
-    forget();
     ask(had ? reason : '');
   }
 

@@ -38,19 +38,20 @@ const page = {
 const main = h('main', { id: 'main', tabindex: '-1' });
 const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues'), h('a', { href: '#/logs' }, 'Logs'));
 const palette = Palette(page);
+const search = h(
+  'button.search',
+  { type: 'button', onclick: palette.open, 'aria-label': 'Go to', 'aria-keyshortcuts': 'Control+K' },
+  icon('search'),
+  h('span', {}, 'Go to'),
+  h('kbd', { 'aria-hidden': 'true' }, 'Ctrl K'),
+);
 const header = h(
   'header',
   {},
   h('a.skip', { href: '#main', onclick: (event) => (event.preventDefault(), main.focus()) }, 'Skip to the content'),
   h('a.brand', { href: '#/' }, h('img', { src: 'page.svg', alt: '', width: 22, height: 22 }), 'jobws'),
   nav,
-  h(
-    'button.search',
-    { type: 'button', onclick: palette.open, 'aria-keyshortcuts': 'Control+K' },
-    icon('search'),
-    h('span', {}, 'Go to'),
-    h('kbd', { 'aria-hidden': 'true' }, 'Ctrl K'),
-  ),
+  search,
   status.node,
   h(
     'button.icon',
@@ -103,6 +104,7 @@ function decoded(text) {
 function route() {
   if (!bridge.who) return;
   leave();
+  for (const each of [nav, search]) each.hidden = !!bridge.rights.only;
   shown = viewOf(...location.hash.slice(1).split('?'));
   main.append(shown.node);
   main.scrollTop = 0;

@@ -83,7 +83,7 @@ export function WhoDialog(bridge, tokens) {
           bridge.token &&
             h(
               'button',
-              { type: 'button', onclick: () => (node.close(), bridge.forget(), tokens.ask()) },
+              { type: 'button', onclick: () => (node.close(), bridge.forget()) },
               'Forget the token',
             ),
           bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Another token'),
