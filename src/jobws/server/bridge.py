@@ -15,7 +15,7 @@ from jobws.bullmq.package import Package
 from jobws.bullmq.payloads import Payloads
 from jobws.bullmq.store import Store
 from jobws.bullmq.submit import Submitter
-from jobws.errors import ConfigurationError, RequestError
+from jobws.errors import RequestError
 from jobws.hub.jobs.fanout import Fanout
 from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
@@ -25,12 +25,12 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.session import Close
 from jobws.redis.connection import RedisTarget
 from jobws.server.app import make_app, make_metrics_app
-from jobws.server.authorized import Authorized, OpaqueTokens
+from jobws.server.authentication_choice import authentication_of
+from jobws.server.authorized import Authorized
 from jobws.server.authorizer import authorizer_of
 from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.failed_auths import FailedAuths
 from jobws.server.gate import Gate
-from jobws.server.hook import Hook
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.jobs.endpoint import JobEndpoint
@@ -43,7 +43,7 @@ from jobws.server.jobs.reading_back import ReadingBack
 from jobws.server.jobs.retry_failed import FailedJobs
 from jobws.server.jobs.stats_feed import StatsFeed
 from jobws.server.jobs.sweep import Holes, Sweeper
-from jobws.server.key_authentication import KeyAuthentication, NoKeys
+from jobws.server.key_authentication import KeyAuthentication
 from jobws.server.log.service import Logs
 from jobws.server.metrics import Metrics
 from jobws.server.reasking import Reasking
@@ -116,7 +116,7 @@ class Bridge:
         )
         payloads = Payloads(settings.max_result_bytes, privacy)
         self._tasks = Tasks()
-        verified = _authentication(settings, intervals, authenticate, authorize)
+        verified = authentication_of(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
         stats_wanted, self._progress = AutoResetEvent(), AutoResetEvent()
@@ -281,19 +281,3 @@ class Bridge:
 
     def _members(self) -> list[Client[Any, Any]]:
         return [*self.clients.connected, *self.logs.clients.connected]
-
-
-def _authentication(
-    settings: Settings, intervals: Intervals, authenticate: Authenticate | None, authorize: Authorize | None
-) -> Authentication:
-    if authorize is not None and (settings.authorize_url is not None or not settings.auth):
-        raise ConfigurationError("authorize takes the place of --authorize-url and of --no-auth: leave them out")
-    if authenticate is None:
-        if settings.has_keys:
-            return KeyAuthentication(settings, intervals)
-        return NoKeys() if authorize is None and settings.authorize_url is None else OpaqueTokens()
-    if settings.authorize_url is not None:
-        raise ConfigurationError("--authorize-url decides by tokens; beside authenticate, give the bridge authorize")
-    if settings.has_keys or not settings.auth:
-        raise ConfigurationError("authenticate takes the place of keys and of --no-auth: leave them out")
-    return Hook(authenticate)
