@@ -1,7 +1,11 @@
-"""Sends HTTP requests for the processors, but only to hosts that a job may reach.
+"""Sends HTTP requests for the processors of the demo, and only to the machine that the demo runs on.
 
-The data of a job comes from strangers. A name is resolved once for each request, and the address that was checked is
-the one that is connected to: if it were resolved again, it could have another address.
+The URL in a job's data comes from strangers, who could otherwise make the worker send requests into the network around
+it. So every address of the URL's host must be a loopback address, such as 127.0.0.1 or ::1; the same is checked again
+for each redirect. `Limits.any_address` switches the check off.
+
+A name is resolved once for each request, and the worker connects to the address that was checked. If the name were
+resolved again, it could have another address by then.
 """
 
 from __future__ import annotations

@@ -49,9 +49,10 @@ class Writer:
 
     Args:
         connect: Opens a connection. Blocks.
-        explain: Returns a sentence that says why writing failed.
-        dropped: Returns the entry that reports dropped entries. It gets their number, and the present time in
-            milliseconds since 1970.
+        explain: Gets the exception that `connect` or a command raised, or that Redis answered. Returns a sentence that
+            says for people why writing failed.
+        dropped: Gets the number of entries that were dropped, and the present time in milliseconds since 1970. Returns
+            the entry that reports them.
         stream: The stream's key.
         limit_entries: About how many entries the stream keeps.
         buffer_bytes: How many bytes of memory the waiting entries may take.

@@ -36,7 +36,10 @@ class Places:
         self._turn_due = inf  # no subscription waits
 
     def enqueue(self, subscription: Subscription, due: float = -inf) -> None:
-        """Free a subscription's place, if it has one. Let it wait for a new one, which it gets at `due` or later."""
+        """Free a subscription's place, if it has one. Let it wait for a new one, which it gets at `due` or later.
+
+        `due` is a time in seconds, on the clock whose time `assign` gets as `now`. -inf means that it may get one now.
+        """
         self.remove(subscription)
         subscription.sub, subscription.acked = None, False
         if due > -inf:

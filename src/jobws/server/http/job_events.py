@@ -112,7 +112,19 @@ class _Events:
 
 
 def _items(job_ids: list[str], asked: dict[str, str]) -> dict[str, Any]:
-    """Return the list of items that the URL names, under its key: jobs, or without a job the whole queue."""
+    """Return the beginning of the data of the request that the URL stands for: a list of what to subscribe to.
+
+    Args:
+        job_ids: The values of `job` in the query, without duplicates.
+        asked: The other parameters of the query. Only whether `queue`, `until` and `logs` are there matters here.
+
+    Returns:
+        With job ids, `{"jobs": [{"sub": 0, "jobId": …}, …]}` for `subscribe-job`. Without any,
+        `{"queues": [{"sub": 0}]}` for `subscribe-queue`; the caller adds the key `queue`.
+
+    Raises:
+        RequestError: `bad-data`: the query names neither a job nor a queue, or has `until` or `logs` without a job.
+    """
     if job_ids:
         return {"jobs": [{"sub": number, "jobId": job_id} for number, job_id in enumerate(job_ids)]}
     if "queue" not in asked:
