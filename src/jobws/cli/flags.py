@@ -1,7 +1,7 @@
 """The flags of `jobws serve`. They are the fields of `Settings`, which knows nothing of a command line.
 
-Each field is a flag and an environment variable, and its docstring is the help text. Listed here are only the fields
-whose flag or variable has another name than the field.
+Each field is a flag and an environment variable, and its docstring is the help text. A field needs a line here only if
+its flag or variable has another name, or if it is a tuple, which would get a flag `--no-…` without `negative=()`.
 """
 
 from __future__ import annotations
