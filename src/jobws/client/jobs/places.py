@@ -18,7 +18,7 @@ PER_JOB: Final = 16  # subscriptions to one job id that a connection may have (p
 
 
 class Places:
-    """The `most` places of one connection. All times are seconds of one clock that never goes back.
+    """The `most` places of one connection. Times are seconds on one clock that never goes back; -inf means now.
 
     Attributes:
         taken: By name, the subscriptions that have a place: `assign` has returned them. The oldest is first.
@@ -36,10 +36,7 @@ class Places:
         self._turn_due = inf  # no subscription waits
 
     def enqueue(self, subscription: Subscription, due: float = -inf) -> None:
-        """Free a subscription's place, if it has one. Let it wait for a new one, which it gets at `due` or later.
-
-        `due` is a time in seconds, on the clock whose time `assign` gets as `now`. -inf means that it may get one now.
-        """
+        """Free a subscription's place, if any. It waits for a new one, and gets it at the time `due` or later."""
         self.remove(subscription)
         subscription.sub, subscription.acked = None, False
         if due > -inf:

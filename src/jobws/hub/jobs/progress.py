@@ -2,7 +2,8 @@
 
 The first update is sent immediately, and opens a window. What is reported within the window is held, in place of what
 was held of the job before. At the end of the window it is sent, and the next window begins, or the window is closed if
-there is nothing to send. A subscription gets what is held for it earlier if something else must be sent that is later.
+there is nothing to send. A subscription gets what is held for it earlier if something later must be sent, so that no
+position that a client gets is ahead of an update that it has not.
 
 All subscriptions to a job share one window per queue, and all subscriptions to a whole queue share another one. So an
 update costs the same for any number of subscriptions, and what is held is stored once for all of them.

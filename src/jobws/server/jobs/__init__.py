@@ -1,6 +1,7 @@
 """The tasks that read events of jobs for the hub, and look up in Redis what subscriptions need.
 
 `queue_readers` reads the streams of all queues. `endpoint` looks up the jobs of new subscriptions. `reading_back` reads
-and delivers past events that subscriptions missed. `sweep` finds outcomes that have no event. `job_log_poller` reads
-the log lines of jobs when `job_log_schedule` says so.
+and delivers past events that subscriptions missed. `sweep` finds outcomes that have no event. `progress_timer` has
+progress sent that the hub held to merge it. `job_log_poller` reads the log lines of jobs when `job_log_schedule` says
+so.
 """
