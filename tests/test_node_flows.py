@@ -12,7 +12,10 @@ import trio
 
 from tests.support.client import raw_client
 from tests.support.flows import FLOW, QUEUES, flow_bridge, told
+from tests.support.http import call
 from tests.support.node import NodeProcess, install_packages
+from tests.support.signing import SECRET
+from tests.support.tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +68,15 @@ def tree(option: str) -> dict[str, Any]:
     return job("http", "top", do, (below, failing))
 
 
-async def happen(node: NodeProcess) -> None:
-    """Add a job below `a`, let all jobs go on that wait, and wait until all have ended."""
+async def add_late(node: NodeProcess, queue: str) -> None:
+    """Wait until `c` and `f` run, and add a job below `a`. It ends as soon as a worker of its queue is free."""
     while await ask(node, "state", "techstack", "c") != "active" or await ask(node, "state", "http", "f") != "active":
         await trio.sleep(0.01)
-    await ask(node, "add", "techstack", "late", {"do": "succeed"}, {"parent": {"id": "a", "queue": "bull:sparql"}})
+    await ask(node, "add", queue, "late", {"do": "succeed"}, {"parent": {"id": "a", "queue": "bull:sparql"}})
+
+
+async def end_all(node: NodeProcess) -> None:
+    """Let all jobs go on that wait, and wait until all have ended."""
     assert await ask(node, "release") == 2
     while await ask(node, "state", "sparql", "a") != "completed":
         await trio.sleep(0.01)
@@ -77,36 +84,76 @@ async def happen(node: NodeProcess) -> None:
         await ask(node, "release")
 
 
-async def outcomes(client: RawClient) -> list[Frame]:
-    """Return the frames of the outcomes of all five jobs."""
+async def outcomes(client: RawClient, count: int) -> list[Frame]:
+    """Return the next frames that tell of jobs."""
     frames: list[Frame] = []
-    while len(frames) < 5:
+    while len(frames) < count:
         frame = await client.receive()
         if frame["event"] not in ("ack", "pong"):
             frames.append(frame)
     return frames
 
 
-def check(frames: list[Frame], option: str) -> None:
-    assert sorted(told(frames)) == sorted(
-        [
-            *(("completed", "c", "a"), ("completed", "late", "a"), ("completed", "a", "top"), ("failed", "f", "top")),
-            (ENDS[option], "top", None),
-        ]
-    )
+async def quiet(client: RawClient) -> dict[str, str]:
+    """Ping until the client has positions in all queues. Nothing else may come. Return these positions."""
+    after: dict[str, str] = {}
+    while not {*QUEUES} <= after.keys():
+        await client.send("ping")
+        *frames, pong = await client.until("pong")
+        assert told(frames) == []
+        after |= pong["data"]["after"]
+    return after
+
+
+def check(frames: list[Frame], option: str, *others: tuple[str, str, str]) -> None:
+    """Check the outcomes of `a`, of `f`, of the job at the top, and of others."""
+    expected = [*others, ("completed", "a", "top"), ("failed", "f", "top"), (ENDS[option], "top", None)]
+    assert sorted(told(frames), key=str) == sorted(expected, key=str)
     order = [job_id for _, job_id, _ in told(frames)]
     assert order.index("f") < order.index("top")
     if option != "failParentOnFailure":
         assert order[-1] == "top"
 
 
+def reason_of(frames: list[Frame]) -> object:
+    """Return why the job at the top has failed, or None if it has not."""
+    (top,) = [frame["data"] for frame in frames if frame["data"]["jobId"] == "top"]
+    return top.get("failedReason")
+
+
+async def tree_of(url: str, scope: str) -> Any:
+    return (await call("GET", f"{url}/jobs/http/top?children=1", **bearer(scope)))[1]["tree"]
+
+
 @pytest.mark.parametrize("option", ENDS)
-async def test_a_flow_is_followed_to_its_end(redis: Redis, node: NodeProcess, option: str) -> None:
-    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+async def test_a_flow_is_followed_to_its_end_also_with_a_token_that_may_not_see_a_queue(
+    redis: Redis, node: NodeProcess, option: str
+) -> None:
+    everything, two_queues = "read:jobs:http/top:children", "read:jobs:http read:jobs:sparql"
+    async with (
+        flow_bridge(redis.url, jwt_secret=SECRET.decode()) as live,
+        raw_client(live.url, headers=list(bearer(everything).items())) as client,
+        raw_client(live.url, headers=list(bearer(two_queues).items())) as limited,
+    ):
         await ask(node, "flow", tree(option))
-        await client.ask("subscribe-job", FLOW)
-        await happen(node)
-        check(await outcomes(client), option)
+        acks = [await each.ask("subscribe-job", FLOW) for each in (client, limited)]
+        totals = [ack["data"]["jobs"][0]["tree"]["total"] for ack in acks]
+        assert totals == [3, 2]
+        await add_late(node, "techstack")
+        await end_all(node)
+        frames = await outcomes(client, 5)
+        check(frames, option, ("completed", "c", "a"), ("completed", "late", "a"))
+        seen = await outcomes(limited, 3)
+        check(seen, option)
+        await limited.send("ping")
+        *more, pong = await limited.until("pong")
+        assert (told(more), "techstack" in pong["data"]["after"]) == ([], False)
+        reasons = [reason_of(each) for each in (frames, seen)]
+        assert reasons == (["child bull:http:f failed", "child failed"] if ENDS[option] == "failed" else [None, None])
+        # A job with `removeDependencyOnFailure` that has failed is in no list.
+        failed = 0 if option == "removeDependencyOnFailure" else 1
+        assert await tree_of(live.url, everything) == {"done": 3, "failed": failed, "total": 3 + failed}
+        assert await tree_of(live.url, two_queues) == {"done": 1, "failed": failed, "total": 1 + failed}
 
 
 @pytest.mark.parametrize("option", ENDS)
@@ -116,25 +163,16 @@ async def test_across_a_restart_no_outcome_is_missed_and_none_comes_twice(
     await ask(node, "flow", tree(option))
     async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
         after = (await client.ask("subscribe-job", FLOW))["data"]["after"]
-        while "techstack" not in after:
-            await client.send("ping")
-            after |= (await client.until("pong"))[-1]["data"]["after"]
-    await happen(node)
+        await add_late(node, "sparql")
+        while told([frame := await client.receive()]) != [("completed", "late", "a")]:
+            assert frame["event"] == "pong"
+        after |= (await client.until("pong"))[-1]["data"]["after"]
+        after |= await quiet(client)
+    await end_all(node)
     async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", {**FLOW, "after": after})
-        check(await outcomes(client), option)
-        while True:
-            await client.send("ping", ref="end")
-            *frames, pong = await client.until("pong")
-            assert told(frames) == []
-            after = pong["data"]["after"]
-            if {*QUEUES} <= after.keys():
-                break
+        check(await outcomes(client, 4), option, ("completed", "c", "a"))
+        after = await quiet(client)
     async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
         await client.ask("subscribe-job", {**FLOW, "after": after})
-        while True:
-            await client.send("ping")
-            *frames, pong = await client.until("pong")
-            assert told(frames) == []
-            if {*QUEUES} <= pong["data"]["after"].keys():
-                break
+        await quiet(client)
