@@ -24,7 +24,7 @@ async def show_counts(
     """Print how many jobs the queues have in the main states, and how many completed in the last minute.
 
     Returns:
-        Whether the bridge told the numbers of each queue in time.
+        Whether the numbers of each queue came within `patience_seconds`.
 
     Raises:
         ClientError: The bridge refused a request, or is gone.

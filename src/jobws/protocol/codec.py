@@ -190,9 +190,9 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
 
 
 def decode_part(text: bytes, subject: str) -> object:
-    """Return the value of a part of JSON, or an empty list or object in its place if it is large and not a string.
+    """Return the value of a part of a client's JSON, as `decode_json` does. Large lists and objects are not decoded.
 
-    It is large if it has more than LENIENT_CHARACTERS bytes. Raises RequestError as `decode_json` does.
+    A part of more than LENIENT_CHARACTERS bytes that is no string becomes an empty list or object.
     """
     if len(text) > LENIENT_CHARACTERS and not text.startswith(b'"'):
         return [] if text.startswith(b"[") else {}

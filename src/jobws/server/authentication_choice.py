@@ -1,4 +1,4 @@
-"""Chooses how a bridge finds out who its clients are: by keys, by a function of the app, by an authorizer, or not."""
+"""Chooses what says who the clients are: keys, a function of the app, an authorizer, or nothing."""
 
 from __future__ import annotations
 

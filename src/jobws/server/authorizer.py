@@ -80,8 +80,8 @@ class HttpAuthorizer:
 
     Args:
         url: The server's URL.
-        secret_file: The file whose content the header Authorization has; it is read for each question. None for no
-            header.
+        secret_file: The file with the secret that the server gets, as `Authorization: Bearer SECRET`. It is read for
+            each question. None means that there is no such header.
         seconds: How long the server may take.
 
     Raises:
@@ -111,7 +111,7 @@ class HttpAuthorizer:
             raise AuthorizerError(str(too_slow(self._seconds))) from None
 
     def _post(self, subject: Subject, checks: Sequence[Check]) -> Decision:
-        """Ask, in a worker thread, where thousands of checks hold up nobody."""
+        """Ask the server. This runs in a worker thread, where encoding thousands of checks delays nobody else."""
         asked = [{"action": action.value, "queue": queue, "jobId": job_id} for action, queue, job_id in checks]
         body = json.dumps({"token": subject.token, "checks": asked}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

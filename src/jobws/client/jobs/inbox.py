@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class Inbox(AsyncIterator[Item]):
-    """Watches what is in `rooms` inside its context, and yields what comes. For the other arguments see `Watch`.
+    """Watches jobs or whole queues inside its context, and yields what comes for them.
 
-    `subscribe` makes the subscription of a watch to a room.
+    `session` is that of the client. `rooms` are the jobs or queues, and `subscribe` makes the subscription of the watch
+    to one of them. The other arguments are explained at `Watch`.
     """
 
     def __init__(

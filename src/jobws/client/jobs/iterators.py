@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcomes(AsyncIterator[tuple[str, object]]):
-    """Yields pairs of a job's id and its result or exception. `Client.lookup` gets what is too large for an event."""
+    """Yields pairs of a job's id and its result or exception. `lookup` reads a result too large for an event."""
 
     def __init__(self, inbox: Inbox, lookup: Callable[[str, str | None, str | None], Awaitable[list[JsonObject]]]):
         self._inbox = inbox
@@ -54,7 +54,7 @@ class Outcomes(AsyncIterator[tuple[str, object]]):
 
 
 class Events(AsyncIterator[Event]):
-    """Yields the events of watched jobs until every job has had its outcome, or those of whole queues, without an end.
+    """Yields the events of watched jobs, and ends when every job has had its outcome. Those of whole queues never end.
 
     Attributes:
         snapshots: By job id, the job's snapshots (protocol.md, S2) at the beginning of the watch: one per queue that
@@ -80,7 +80,7 @@ class Events(AsyncIterator[Event]):
         return self._early.popleft()
 
     async def _take(self) -> None:
-        """Wait for the next item. Keep its event or snapshots, or raise its error."""
+        """Wait for the next item of the inbox. Keep its event or its snapshots, or raise the error that it is."""
         item = await anext(self._inbox)
         match item.what:
             case Event() as event:

@@ -56,7 +56,7 @@ class Places:
                 self.due = -inf
 
     def assign(self, names: Iterator[int], now: float) -> list[Subscription]:
-        """Give waiting subscriptions places and `names`; return them. Add any that lose theirs to `to_unsubscribe`."""
+        """Give waiting subscriptions places and `names`; return them. `to_unsubscribe` gets those that lose theirs."""
         for subscription in [each for each, due in self._delayed.items() if due <= now]:
             self.enqueue(subscription)
         turn, free = now >= self._turn_due, self._most - len(self.taken)
@@ -75,7 +75,7 @@ class Places:
         return chosen
 
     def _choose(self, *, turn: bool) -> list[Subscription]:
-        """Return the waiting subscriptions that get a place. At a `turn`, acknowledged ones lose places to them."""
+        """Return the waiting subscriptions that get a place; at a `turn`, acknowledged ones give up theirs."""
         yielding = [each for each in self.taken.values() if turn and each.acked]
         staying = [each for each in self.taken.values() if not (turn and each.acked)]
         crowd, fitting = Counter[object](), dict[Subscription, None]()

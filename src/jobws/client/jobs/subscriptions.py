@@ -154,7 +154,7 @@ class Subscriptions:
         self._free_places(subscription, tell=error is None)
 
     def _free_places(self, subscription: Subscription, *, tell: bool) -> None:
-        """Free an ended subscription's place (`tell`: see `Places.remove`), and all of its watch if that is full."""
+        """Free an ended subscription's place (see `Places.remove`), and all places of its watch if that is full."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.remove(subscription, tell=tell)

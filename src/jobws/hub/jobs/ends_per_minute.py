@@ -26,7 +26,10 @@ class Ends(NamedTuple):
 
 
 class EndsPerMinute:
-    """The ends of jobs of the last minute, by second. `reach_to` says from when on all of them are here."""
+    """The ends of jobs of the last minute, by second.
+
+    Call `reach_to` to say from which time on all of them were added. Before that, `until` returns None.
+    """
 
     __slots__ = ("_completed", "_failed", "_since")
 
@@ -64,7 +67,7 @@ class _Counts:
 
     Attributes:
         new: The stream ids of events that are not counted yet, in ascending order. They are counted together, since
-            that takes an event a tenth of the time.
+            counting them one by one takes ten times as long.
     """
 
     __slots__ = ("_by_second", "new")

@@ -230,7 +230,7 @@ class Fanout(PublishedStreams):
     def limit(self, subscription: Subscription, sight: Sight | None) -> None:
         """Replace the `sight` of a subscription; see `Subscription.limit`.
 
-        It immediately gets the latest progress that waits for the end of a window, if both rights allow that.
+        If both the old and the new sight show a job, the subscription immediately gets the progress that is held of it.
         """
         before = self.progress.of(subscription)
         subscription.limit(sight, self.job_logs)

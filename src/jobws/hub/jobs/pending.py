@@ -40,7 +40,7 @@ class PendingSubscription:
         subscriptions: The subscription of each item of the request, in order, or the error of the item.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
         evicted: The older subscriptions that were ended to make room.
-        trees: What was counted of the flows that are to be followed, by the jobs at their tops, for their snapshots.
+        trees: How many jobs are in each flow that is to be followed, by the job at its top. Its snapshot has them.
     """
 
     __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions", "trees")
@@ -67,7 +67,7 @@ class PendingSubscription:
     def limit(self, sight: Sight) -> None:
         """Replace by FORBIDDEN each subscription of this request that the client's new rights `sight` do not allow.
 
-        `trees` may count jobs that these rights do not allow, so that it becomes a new, empty dictionary.
+        `trees` becomes a new, empty dictionary, since it may count jobs that these rights do not allow.
         """
         self.trees = {}
         self.subscriptions = [

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def routes(service: Service) -> list[CheckedRoute]:
-    """Return the routes of the HTTP interface, except those of `health`, `openapi`, `static` and the metrics."""
+    """Return all routes but those of `health`, `openapi`, `page`, `static` and the metrics, which `app` adds."""
     job_in_path, job_in_query = reads_job(in_path), reads_job(in_query)
     submit_in_path, submit_in_query = submits(in_path), submits(in_query)
     lookups, submitting, queues = JobLookups(service), Submitting(service), QueueListing(service)

@@ -23,7 +23,7 @@ class Asking:
         self._service = service
 
     async def whoami(self, request: Request) -> Response:
-        """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, there is no scope."""
+        """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, the scope is empty."""
         identity = identity_of(request)
         scope = " ".join(map(entry_text, identity.rights.entries))
         return json_answer(Whoami(identity.sub, scope, identity.expires_ms, self._service.takes_actions))

@@ -117,7 +117,10 @@ class Flows:
         return self._labels
 
     def pause_seconds(self, flow: Flow) -> float:
-        """Return how long to wait until the next look, if nothing changes. Who has many flows slows only these."""
+        """Return how long to wait until the next look, if nothing changes.
+
+        A holder of tokens, or an address, that follows many flows waits longer, and makes no other one wait.
+        """
         flows = (self._payers[client_of(flow).payer] or 1) * len(self._payers)
         seconds = max(self.seconds, len(flow.below) * SECONDS_PER_JOB, flows * SECONDS_PER_FLOW)
         return seconds * ENDED_FACTOR if flow.has_ended and not flow.has_unsent_positions else seconds
@@ -245,7 +248,7 @@ class _Follower:
         return found
 
     def _end(self, room: Room) -> JobState:
-        """Return with which outcome a job below has ended. The job at the top counts as alive."""
+        """Return whether a job below is alive, or how it has ended. The job at the top counts as alive."""
         below = self._flow.below.get(room)
         return ALIVE if below is None else below.job_states.get(room.queue or "", ALIVE)
 

@@ -50,17 +50,19 @@ class Trees:
         self._store = store
 
     async def count(self, tops: Collection[Room], judge: Judge) -> dict[Room, Tree]:
-        """Return, for each of these jobs, how many jobs are below it that the client may read.
+        """Return by job how many jobs are below it that the client may read.
 
         Jobs below one that the client may not read are not counted.
 
         Args:
             tops: The jobs. Each names its queue.
-            judge: Has the authorizer, if there is one, asked for all that a function needs, and returns what the client
-                may see. Until the next await, this has the answers.
+            judge: Returns what the client may see. It is given a function that looks at a sight for all that is needed,
+                and before it returns, it has the authorizer, if there is one, asked for that. The answers are valid
+                until the next await.
 
         Returns:
-            Nothing if Redis or the authorizer does not tell, or if more than MAX_JOBS are below all of these jobs.
+            An empty dictionary if Redis or the authorizer does not answer, or if more than MAX_JOBS jobs are below
+            these jobs together.
         """
         try:
             return await self._count(tops, judge)
@@ -92,7 +94,7 @@ class Trees:
         return {top: _tree(each) for top, each in ends.items()}
 
     async def _children(self, jobs: Sequence[_Found], most: int) -> tuple[list[_Found], list[Children]]:
-        """Return those of the jobs that have children, and these.
+        """Return those of the jobs that have children, and the children of each of these.
 
         Raises:
             RequestError: `too-many`: there are more than `most`.
