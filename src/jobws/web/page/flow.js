@@ -1,14 +1,15 @@
 /** The flow of a job: all jobs below it, as a tree, with their states as they change. */
 
 import { h, perFrame, say } from './dom.js';
-import { line, plural } from './format.js';
-import { apply, fraction, Job, timeOf } from './model.js';
+import { line, number, plural } from './format.js';
+import { apply, ENDED, fraction, Job, timeOf } from './model.js';
 import { chip, link } from './parts.js';
 
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
 /** Watches the flow of a job. The element is hidden while no job below is known. */
-export function Flow(bridge, root) {
+export function Flow(bridge, { queue, jobId }) {
+  const root = { queue, jobId };
   const nodes = new Map();
   const tree = h('ul.flow');
   const count = h('span.hint');
@@ -20,14 +21,15 @@ export function Flow(bridge, root) {
 
   function child({ queue, jobId }, parent) {
     const key = keyOf(queue, jobId);
-    let found = nodes.get(key);
-    if (found) return found;
-    found = Node(Job(queue, jobId));
+    const known = nodes.get(key);
+    if (known?.placed || (known && !parent)) return known;
+    const found = known ?? Node(Job(queue, jobId));
     nodes.set(key, found);
-    const above = parent && nodes.get(keyOf(parent.queue, parent.jobId));
-    (above?.list ?? tree).append(found.node);
+    // Jobs further below may tell before the one above them has told where it is.
+    const isBelowRoot = !parent || (parent.queue === root.queue && parent.jobId === root.jobId);
+    found.placed = !!parent;
+    (isBelowRoot ? tree : child(parent).list).append(found.node);
     node.hidden = false;
-    say(count, plural(nodes.size, 'job'));
     unnamed.add(found.job);
     asking ??= setTimeout(look, 200);
     return found;
@@ -38,13 +40,17 @@ export function Flow(bridge, root) {
     asking = null;
     const jobs = [...unnamed].map(({ queue, jobId }) => ({ queue, jobId }));
     unnamed.clear();
-    const { results = [] } = await bridge.post('lookup', {}, { jobs }).catch(() => ({}));
+    const { results = [] } = jobs.length ? await bridge.post('lookup', {}, { jobs }).catch(() => ({})) : {};
     for (const { jobs: found = [] } of results)
       for (const snapshot of found) {
         const known = nodes.get(keyOf(snapshot.queue, snapshot.jobId))?.job;
         if (known)
           Object.assign(known, { ...snapshot, ...(known.state && { state: known.state, progress: known.progress }) });
       }
+    const { tree: counts } = await bridge.get('jobs', { ...root, children: 1 }).catch(() => ({}));
+    const { done, failed, total } = counts ?? {};
+    node.hidden = !total && !nodes.size;
+    say(count, total ? `${number(done)} of ${plural(total, 'job')} done${failed ? `, ${number(failed)} failed` : ''}` : '');
     draw();
   }
 
@@ -58,10 +64,12 @@ export function Flow(bridge, root) {
     for await (const { event, data, id, parent } of watched)
       if (parent) {
         apply(child(data, parent).job, event, data, timeOf(id) ?? bridge.now());
+        if (ENDED.includes(event)) asking ??= setTimeout(look, 500);
         draw();
       }
   }
 
+  look();
   watch().catch(() => {}); // without the right to it, there is no flow here
   return {
     node,

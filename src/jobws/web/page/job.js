@@ -123,11 +123,17 @@ export function JobView(page, queue, jobId) {
           : '',
     );
     told.hidden = !told.textContent;
-    if (job.timestamp && !facts.children.length) {
-      const fact = (term, value, hint) => [h('dt', {}, term), h('dd', { title: hint }, value)];
-      facts.append(
-        ...[fact('Added', time(job.timestamp), whole(job.timestamp)), fact('Id', jobId), fact('Queue', queue)].flat(),
-      );
+    const attempts = (job.attemptsMade ?? 0) + (state === 'active');
+    const known = [
+      ['Added', job.timestamp],
+      ['Finished', job.finishedOn],
+      ['Attempts', 0, attempts],
+    ].filter(([, at, value]) => at || value);
+    const text = JSON.stringify(known);
+    if (facts.dataset.text !== text) {
+      facts.dataset.text = text;
+      const fact = ([term, at, value]) => [h('dt', {}, term), h('dd', { title: whole(at) }, value ?? time(at))];
+      facts.replaceChildren(...known.flatMap(fact));
     }
   }
 

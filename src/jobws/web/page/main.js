@@ -40,7 +40,7 @@ const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues')
 const palette = Palette(page);
 const search = h(
   'button.search',
-  { type: 'button', onclick: palette.open, 'aria-label': 'Go to', 'aria-keyshortcuts': 'Control+K' },
+  { type: 'button', onclick: palette.open, 'aria-keyshortcuts': 'Control+K' },
   icon('search'),
   h('span', {}, 'Go to'),
   h('kbd', { 'aria-hidden': 'true' }, 'Ctrl K'),

@@ -27,7 +27,7 @@ export function Timeline() {
   function stretches(job) {
     const found = [];
     const known = marks.filter(({ event }) => STATE_OF[event] || ['completed', 'failed', 'removed'].includes(event));
-    if (!known.some(({ event }) => event === RUNNING) && job.timestamp) {
+    if (job.timestamp && (!known.length || (job.processedOn && !known.some(({ event }) => event === RUNNING)))) {
       // The stream no longer has the beginning, but the job's own times tell the last attempt.
       found.push({ state: 'waiting', from: job.timestamp, to: job.processedOn });
       if (job.processedOn) found.push({ state: RUNNING, from: job.processedOn, to: job.finishedOn });
@@ -40,7 +40,7 @@ export function Timeline() {
       if (state && (!last || last.state !== state || last.to))
         found.push({ state, from: last ? at : Math.min(job.timestamp ?? at, at) });
     }
-    return found;
+    return found.filter(({ from, to }) => to !== from);
   }
 
   function events() {

@@ -1,0 +1,78 @@
+"""axe-core finds nothing serious in any view of the page, light or dark, wide or narrow."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.to_thread
+import pytest
+
+from tests.support.bridge import live_bridge
+from tests.support.node import install_packages
+from tests.support.page import begin, says
+from tests.support.tokens import keyed_bridge
+
+if TYPE_CHECKING:
+    from tests.support.browser import Chromium, Page
+    from tests.support.redis import Redis
+
+PAGES: Final = Path(__file__).parent / "pages"
+RUN: Final = """async () => (await axe.run()).violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html)])"""
+# By address, what is there when the view is.
+VIEWS: Final = {
+    "#/": (".row .name a", "http"),
+    "#/queues/http": (".job .title", "fetch"),
+    "#/queues/http/failed": (".group .n", "1"),
+    "#/queues/http/submit": (".submit .primary", "Submit"),
+    "#/jobs/http/runs": (".jobhead .chip", "active"),
+    "#/jobs/http/broken": (".failure .reason", "no such page"),
+    "#/jobs/http/done": (".tree .text", "fine"),
+    "#/logs": ("h1", "Logs"),
+}
+
+
+@pytest.fixture
+def filled(redis: Redis) -> Redis:
+    now = int(time.time() * 1000)
+    redis.add_job("http", "runs", name="fetch", timestamp=now, progress='{"done":1,"total":3}')
+    redis.client.rpush("bull:http:runs:logs", "first", "second")
+    begin(redis, "http", "runs")
+    redis.add_job("http", "broken", state="failed", failedReason="no such page", timestamp=now, finishedOn=now)
+    redis.add_job("http", "done", state="completed", returnvalue='{"it":"fine"}', timestamp=now, finishedOn=now)
+    redis.add_log("a line", queue="http")
+    return redis
+
+
+async def violations(browser: Chromium, page: Page) -> Any:
+    source = (PAGES / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    await page.run(f"() => {{ {source} }}")
+    return await page.run(RUN)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_no_view_has_a_serious_barrier(filled: Redis, chromium: Chromium, theme: str, width: int) -> None:
+    await anyio.to_thread.run_sync(install_packages, PAGES, "axe-core")
+    found = {}
+    async with (
+        live_bridge(filled.url, queues=("http",), allow_actions=True) as live,
+        chromium.page(live.url + "/") as page,
+    ):
+        await chromium.run(page.tab.emulate_media, color_scheme=theme, reduced_motion="reduce")
+        await chromium.run(page.tab.set_viewport_size, {"width": width, "height": 844})
+        for address, there in VIEWS.items():
+            await page.run(f"location.hash = '{address}'")
+            await says(page, *there)
+            found[address] = await violations(chromium, page)
+        await chromium.run(page.tab.keyboard.press, "Control+k")
+        await page.until("() => document.querySelector('.palette li')")
+        found["go to"] = await violations(chromium, page)
+    async with keyed_bridge(filled.url, queues=("http",)) as live, chromium.page(live.url + "/") as page:
+        await chromium.run(page.tab.emulate_media, color_scheme=theme, reduced_motion="reduce")
+        await page.until("() => document.querySelector('dialog.token').open")
+        found["token"] = await violations(chromium, page)
+    assert {place: each for place, each in found.items() if each} == {}
