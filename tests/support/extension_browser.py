@@ -11,10 +11,11 @@ import anyio
 
 from tests.support import EVENTUALLY_SECONDS, require
 from tests.support.browser import ARGUMENTS, Chromium, Page
-from tests.support.extension import FOLDER
+from tests.support.extension import FOLDER, ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 class ExtensionPage(Page):
@@ -28,17 +29,21 @@ class ExtensionPage(Page):
 
 
 class ExtensionBrowser(Chromium):
-    """The browser with the extension, in a profile of its own, as a context manager.
+    """The browser with the extension, as a context manager.
 
     Extensions need the whole browser, which `chromium-headless-shell` is not.
 
-    Attributes:
-        origin: The origin of the extension's pages.
+    Args:
+        profile: The folder of the profile, for a browser that is started again; None: an empty one.
     """
+
+    def __init__(self, profile: Path | None = None) -> None:
+        super().__init__()
+        self._profile = profile
 
     def __enter__(self) -> Self:
         program = require("chromium")
-        profile = self._stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
+        profile = self._profile or self._stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
         self._start_playwright()
         launch = partial(
             self._playwright.chromium.launch_persistent_context,
@@ -52,7 +57,7 @@ class ExtensionBrowser(Chromium):
         assert self._context.browser is not None
         self._devtools = self._portal.call(self._context.browser.new_browser_cdp_session)
         loaded = self._portal.call(self._devtools.send, "Extensions.loadUnpacked", {"path": str(FOLDER)})
-        self.origin = f"chrome-extension://{loaded['id']}"
+        assert loaded == {"id": ORIGIN.removeprefix("chrome-extension://")}
         return self
 
     @asynccontextmanager
@@ -60,7 +65,7 @@ class ExtensionBrowser(Chromium):
         """Yield a page that has loaded `url`: a path is one of the extension's own."""
         page = ExtensionPage(self, self._context, await self.run(self._context.new_page))
         try:
-            await self.run(page.tab.goto, f"{self.origin}{url}" if url.startswith("/") else url)
+            await self.run(page.tab.goto, f"{ORIGIN}{url}" if url.startswith("/") else url)
             yield page
             assert page.errors == []
         finally:

@@ -12,11 +12,12 @@ import trio
 from tests.support import eventually
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge
-from tests.support.extension import EVERYTHING, USE, WATCH
+from tests.support.extension import EVERYTHING, ORIGIN, USE, WATCH
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.bridge import Live
     from tests.support.extension_browser import ExtensionBrowser, ExtensionPage
@@ -32,6 +33,11 @@ def key(queue: str | None, job_id: str) -> str:
     return json.dumps([queue, job_id], separators=(",", ":"))
 
 
+def content(folder: Path) -> bytes:
+    """Return what is in all files of a folder."""
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
 async def until_rooms(live: Live, wanted: int) -> None:
     """Wait until so many jobs have a subscription."""
     await eventually(lambda: len(live.bridge.fanout.rooms) == wanted)
@@ -43,7 +49,7 @@ async def watching(
 ) -> AsyncIterator[tuple[Live, ExtensionPage]]:
     """Yield a bridge, and a page of the extension, whose worker has subscribed to the jobs."""
     async with (
-        live_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,), **settings) as live,
+        live_bridge(redis.url, queues=("http",), allowed_origins=(ORIGIN,), **settings) as live,
         extension.page("/options.html") as page,
     ):
         await page.run(USE, [live.url, ""])
@@ -59,6 +65,7 @@ async def test_a_stopped_worker_tells_what_ended_meanwhile(redis: Redis, extensi
     async with watching(redis, extension, ("http", "7")) as (live, page):
         await extension.stop_worker(page)
         await until_rooms(live, 0)
+        await page.run("chrome.alarms.clear('wake')")  # so that only the popup wakes it
         # As with `removeOnComplete`, only the stream has the outcome.
         redis.client.delete("bull:http:7", "bull:http:active")
         redis.add_event("http", "completed", "7", returnvalue='{"pages": 17}', prev="active")
@@ -123,7 +130,7 @@ async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extensio
 async def test_where_no_websocket_gets_through(redis: Redis, extension: ExtensionBrowser) -> None:
     redis.add_job("http", "7", state="active")
     async with (
-        live_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,)) as live,
+        live_bridge(redis.url, queues=("http",), allowed_origins=(ORIGIN,)) as live,
         trio.open_nursery() as nursery,
         extension.page("/popup.html") as popup,
     ):
@@ -178,7 +185,7 @@ async def test_a_token_stays_in_memory_and_goes_when_it_is_refused(redis: Redis,
         document.querySelector('form button').click();
     }"""
     async with (
-        keyed_bridge(redis.url, queues=("http",), allowed_origins=(extension.origin,)) as live,
+        keyed_bridge(redis.url, queues=("http",), allowed_origins=(ORIGIN,)) as live,
         extension.page("/options.html") as page,
     ):
         assert await page.run("document.getElementById('token').type") == "password"
@@ -200,6 +207,34 @@ async def test_a_token_stays_in_memory_and_goes_when_it_is_refused(redis: Redis,
         assert await page.run("document.getElementById('token').value") == ""
 
 
+@pytest.mark.thorough
+async def test_a_restart_of_the_browser(redis: Redis, tmp_path: Path) -> None:
+    """Positions are on the disk, and the token is not, so the user is asked for it."""
+    from tests.support.extension_browser import ExtensionBrowser
+
+    redis.add_job("http", "7", state="active", name="a name that nobody else sees")
+    token = jwt("read:jobs:http")
+    async with keyed_bridge(redis.url, queues=("http",), allowed_origins=(ORIGIN,)) as live:
+        with ExtensionBrowser(tmp_path) as browser:
+            async with browser.page("/options.html") as page:
+                await page.run(USE, [live.url, token])
+                await page.run(WATCH, {"queue": "http", "jobId": "7"})
+                await until_rooms(live, 1)
+                await page.until(f"{EVERYTHING}.then(({{ jobs }}) => [...jobs.values()][0].told.state === 'active')")
+        await until_rooms(live, 0)
+        redis.client.delete("bull:http:7", "bull:http:active")
+        redis.add_event("http", "completed", "7", returnvalue="1", prev="active")
+        with ExtensionBrowser(tmp_path) as browser:
+            async with browser.page("/options.html") as page:
+                await page.until(f"{TOLD}.then((told) => told.includes('stuck'))")
+                await page.run(USE, [live.url, token])
+                await page.until(f"{TOLD}.then((told) => told.includes('{key('http', '7')}'))")
+    written = content(tmp_path)
+    assert b"told:" in written
+    for secret in (token, "a name that nobody else sees"):
+        assert secret.encode() not in written
+
+
 async def test_a_token_goes_to_its_own_bridge_only(redis: Redis, extension: ExtensionBrowser) -> None:
     async with extension.page("/options.html") as page:
         await page.run(USE, ["http://127.0.0.1:1", "secret"])
@@ -212,7 +247,7 @@ async def test_a_bridge_that_does_not_allow_it(redis: Redis, extension: Extensio
     async with live_bridge(redis.url, queues=("http",)) as live, extension.page("/options.html") as page:
         await page.run(f"document.getElementById('url').value = '{live.url}/'")
         await page.run("document.querySelector('form button').click()")
-        allow = f"jobws serve --allow-origin {extension.origin}"
+        allow = f"jobws serve --allow-origin {ORIGIN}"
         await page.until("document.getElementById('answer').dataset.fine === 'false'")
         assert await page.run("document.getElementById('answer').textContent") == (
             f"No bridge answers at {live.url}. Is it running, and does it allow this extension ({allow})?"
