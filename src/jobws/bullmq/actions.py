@@ -29,10 +29,10 @@ class Actions:
     """Acts on jobs and queues.
 
     All methods raise RedisUnavailableError if Redis does not answer in time, or refuses; the action may have been done
-    then. They raise MissingExtraError if BullMQ's package is not installed.
+    then. They raise MissingExtraError if BullMQ's Python package is not installed.
 
     Args:
-        package: BullMQ's package.
+        package: Calls BullMQ's Python package, which it imports at its first call.
     """
 
     def __init__(self, package: Package) -> None:

@@ -24,13 +24,15 @@ class Signer:
         settings: These may name the file of the key that signs. If they do not, and the bridge verifies JWTs with
             exactly one secret, this secret signs. Otherwise nothing is signed.
         authenticator: Knows the keys of the bridge. A key whose tokens it would not accept is not used.
-        secret: The name, not the value, of `settings.jwt_secret`, which is in no file. `look` gets the value under this
-            name, and error messages use it.
+        secret: The name that stands for `settings.jwt_secret`, which is in no file. The caller of `look` passes the
+            value under this name, and error messages name it.
 
     Attributes:
-        file: The name under which `look` gets the key: a file, or `secret`. None if there is no key to sign with.
+        file: The name under which the caller of `look` passes the key: that of a file, or `secret`. None if the
+            settings give no key to sign with.
         problem: Why the key cannot be used now, as a sentence; None if it can. An earlier key still signs.
-        sign: Returns a signed token with the claims that it gets. None if there is no key to sign with.
+        sign: A function that takes claims, and returns a signed token with them. The attribute is None while there is
+            no key to sign with.
     """
 
     def __init__(self, settings: Settings, authenticator: Authenticator, secret: str) -> None:

@@ -89,7 +89,10 @@ class JobLogSchedule:
             self._due.set()
 
     def set_deadlines(self, subscription: Subscription) -> None:
-        """Set the deadlines of a subscription that waits for lines. Earlier deadlines no longer count. Never waits."""
+        """Let a subscription wait for lines, from now on for the whole of both times; see `deadlines`. Never waits.
+
+        If it has waited already, that time no longer counts.
+        """
         now = anyio.current_time()
         self.deadlines[subscription] = now + self.hold_seconds, now + MAX_HOLD_SECONDS
         self._waiting.set()

@@ -23,8 +23,8 @@ class Rate:
 
     Args:
         setting: The name of the setting that has the limit.
-        limit: How much a payer may send in one burst, and after that in each minute.
-        things: What is limited, for the error message.
+        limit: How many things a payer may send in one burst, and after that in each minute.
+        things: What the things are, for the error message, for instance `bytes of bodies`.
         limited: Counts, by the name of the setting, what was refused.
     """
 
@@ -44,7 +44,7 @@ class Rate:
 
         Args:
             payer: The payer (see `payer_of`). None is not limited.
-            amount: How much the payer sends.
+            amount: How many of the things that are limited the payer sends.
             now: Seconds on a clock that never goes back.
 
         Raises:
