@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.support.bridge import live_bridge
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.support.blocking_proxy import BlockingProxy
+from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.page import begin, finish, says
 
 if TYPE_CHECKING:
@@ -113,3 +118,57 @@ async def test_a_failed_job_shows_its_reason(redis: Redis, chromium: Chromium) -
         await says(page, "h1", HOSTILE)
         await page.run("location.hash = '#/jobs/http/none'")
         await says(page, ".jobhead .chip", "unknown")
+
+
+@pytest.mark.parametrize("transport", ["sse", "polling"])
+async def test_it_says_that_only_http_gets_through(redis: Redis, chromium: Chromium, transport: str) -> None:
+    redis.add_job("http", "7", name="fetch")
+    async with live_bridge(redis.url, queues=("http",)) as live, anyio.create_task_group() as tasks:
+        proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
+        proxy.websockets = "refuse"
+        proxy.buffers = transport == "polling"
+        tasks.start_soon(proxy.run)
+        await anyio.lowlevel.checkpoint()
+        async with chromium.page(f"http://127.0.0.1:{proxy.port}/#/jobs/http/7") as page:
+            await says(page, ".status .pill", "Live over HTTP")
+            begin(redis, "http", "7")
+            await says(page, ".jobhead .chip", "active")
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_says_where_events_are_missing(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "7", name="fetch")
+    redis.add_event("http", "waiting", "7")
+    async with (
+        quick_bridge(redis.url, queues=("http",)) as live,
+        chromium.page(live.url + "/#/jobs/http/7") as page,
+    ):
+        await says(page, ".events .event", "waiting")
+        redis.client.delete("bull:http:events")
+        redis.add_event("http", "waiting", "8")
+        await says(page, ".status .gap", "Gap")
+        await chromium.run(page.tab.click, ".status .gap")
+        await page.until("() => document.querySelector('.status .gap').hidden")
+        await says(page, ".status .pill", "Live")
+
+
+async def test_two_tabs_and_a_reload_show_the_same(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "7", name="fetch")
+    redis.add_event("http", "waiting", "7")
+    address = "/#/jobs/http/7"
+    async with (
+        live_bridge(redis.url, queues=("http",)) as live,
+        chromium.page(live.url + address) as one,
+        chromium.page(live.url + address) as two,
+    ):
+        for page in (one, two):
+            await says(page, ".jobhead .chip", "waiting")
+        begin(redis, "http", "7")
+        finish(redis, "http", "7", 42)
+        for page in (one, two):
+            await says(page, ".jobhead .chip", "completed")
+        await chromium.run(one.tab.reload)
+        await says(one, ".jobhead .chip", "completed")
+        events = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
+        await one.until(f"() => {events}.length === 3")
+        assert await one.run(events) == await two.run(events)

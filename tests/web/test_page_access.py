@@ -8,6 +8,8 @@ from tests.support.page import says
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.browser import Chromium, Page
     from tests.support.redis import Redis
 
@@ -90,3 +92,18 @@ async def test_a_token_that_expires_is_forgotten_and_asked_for(redis: Redis, chr
         await page.until("() => sessionStorage.length === 0 && document.querySelector('dialog.token').open")
         await give(chromium, page, jwt("read:jobs:http"))
         await says(page, "h1", "fetch")
+
+
+async def test_a_token_that_is_revoked_is_forgotten(redis: Redis, chromium: Chromium, tmp_path: Path) -> None:
+    redis.add_job("http", "1", name="fetch")
+    revoked = tmp_path / "revoked"
+    revoked.write_text("")
+    async with (
+        keyed_bridge(redis.url, queues=("http",), revoked_file=str(revoked)) as live,
+        chromium.page(live.url + "/#/jobs/http/1") as page,
+    ):
+        await give(chromium, page, jwt("read:jobs:http", jti="mine"))
+        await says(page, "h1", "fetch")
+        revoked.write_text("mine\n")
+        await page.until("() => sessionStorage.length === 0 && document.querySelector('dialog.token').open")
+        assert await page.run("document.querySelector('main').innerText") == ""

@@ -139,7 +139,7 @@ def _invite(url: str, redis_url: str, console: Console) -> None:
         f'  submit   jobws submit techstack \'{{"path": "."}}\' --url {url}',
         f"  follow   jobws watch ID --url {url}",
         f"  logs     jobws logs -f --url {url}",
-        f"  browser  open {url}/queues, and in its console:",
+        f"  page     {url}/ shows all of it as it changes; and in its console:",
         f"           socket = new WebSocket('{url.replace('http', 'ws', 1)}/ws')",
         "           socket.onmessage = ({ data }) => console.log(JSON.parse(data))",
         "           socket.onopen = () => socket.send(JSON.stringify({ event: 'subscribe-queue', data: 'techstack' }))",

@@ -132,8 +132,8 @@ export function JobView(page, queue, jobId) {
     const text = JSON.stringify(known);
     if (facts.dataset.text !== text) {
       facts.dataset.text = text;
-      const fact = ([term, at, value]) => [h('dt', {}, term), h('dd', { title: whole(at) }, value ?? time(at))];
-      facts.replaceChildren(...known.flatMap(fact));
+      const fact = ([term, at, value]) => h('div', {}, h('dt', {}, term), h('dd', { title: whole(at) }, value ?? time(at)));
+      facts.replaceChildren(...known.map(fact));
     }
   }
 

@@ -85,7 +85,7 @@ function Row(queue) {
     ...counts.map((each, index) => cell('figure', h('small', {}, STATES[index]), each)),
     cell('rate-line', spark.node),
     cell('figure', h('small', {}, 'per minute'), rate),
-    cell('figure', h('small', {}, 'oldest waiting'), oldest),
+    cell('figure', h('small', {}, 'oldest'), oldest),
     cell('figure', h('small', {}, 'workers'), workers),
   );
 
