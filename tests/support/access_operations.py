@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tests.support.access_table import add_below
 from tests.support.http import Answer, exchange
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 HERE: Final = "here"
+TREE: Final = {"done": 1, "failed": 0, "total": 1}
 
 
 def state(body: Any) -> object:
@@ -39,10 +41,15 @@ def job_in(state: str) -> Callable[[Redis], object]:
     """Return a function that puts the job into this state alone."""
 
     def put(redis: Redis) -> None:
-        redis.client.delete(*(f"bull:http:{each}" for each in ("wait", "completed", "failed", "delayed")))
+        lists = ("wait", "completed", "failed", "delayed", f"{HERE}:processed")
+        redis.client.delete(*(f"bull:http:{each}" for each in lists))
         redis.add_job("http", HERE, state=state)
 
     return put
+
+
+def below_it(redis: Redis) -> None:
+    add_below(redis, HERE)
 
 
 def waits(redis: Redis) -> bool:
@@ -84,6 +91,7 @@ FAILED, DELAYED, COMPLETED = job_in("failed"), job_in("delayed"), job_in("comple
 OPERATIONS: Final = {
     "GET job": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
     "GET job in flow": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
+    "GET flow": Operation("GET", "/jobs/http/ID?children=1", None, lambda body: body["tree"] == TREE, below_it),
     "GET job by query": Operation("GET", "/jobs?queue=http&jobId=ID", None, lambda body: body["returnvalue"] == 42),
     "GET whole event": Operation(
         "GET", "/jobs?queue=http&jobId=ID&event=1-0", None, lambda body: body["returnvalue"] == 42
@@ -104,12 +112,20 @@ OPERATIONS: Final = {
     ),
     # A stream of a whole queue does not end.
     "GET ... queue": Operation("HEAD", "/events?queue=http&lastEventId=e30", None, lambda body: body == ""),
+    "GET ... every": Operation("HEAD", "/events?queue=*&lastEventId=e30", None, lambda body: body == ""),
     "GET ... numbers": Operation("HEAD", "/events?queue=http&events=queue-stats", None, lambda body: body == ""),
     "POST events": Operation(
         "POST",
         "/events?wait=0",
         [{"event": "subscribe-job", "data": {"jobId": "ID", "queue": "http"}}],
         lambda body: '"event":"completed"' in body,
+    ),
+    "POST ... flow": Operation(
+        "POST",
+        "/events?wait=0",
+        [{"event": "subscribe-job", "data": {"jobId": "ID", "queue": "http", "children": True}}],
+        lambda body: f'"tree":{json.dumps(TREE, separators=(",", ":"))}' in body,
+        below_it,
     ),
     "POST ... queue": Operation(
         "POST",

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 # with every right for another queue, one with every right for another job, one with the rights of the third column, one
 # with the right of the second column, and an admin.
 #
-# A cell is the status. `no` is the status 200 with a refusal in place of the job.
+# A cell is the status. `no` is the status 200 with a refusal in place of the job. The last row follows a flow, which the
+# bridge may look at once more after its client has left.
 HTTP: Final = """
 GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
+GET flow         | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
 GET job by query | read:jobs:*/ID             | read:jobs:*/IDx read:queues:*     | 401 401 401 401 403 403 403 200 200
 GET whole event  | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job wait     | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
@@ -33,6 +35,7 @@ GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*      
 POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
 GET events       | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 403 403 403 200 200
 GET ... queue    | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
+GET ... every    | read:jobs:http             | read:jobs:*/ID read:queues:*      | 401 401 401 401 200 403 403 200 200
 GET ... numbers  | read:queues:http           | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 200 200
 POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no  no 200 200
 POST ... queue   | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401  no  no  no 200 200
@@ -53,6 +56,7 @@ POST ... pause   | write:queues:*:pause       | write:jobs:* write:queues:*:retr
 POST failed      | write:queues:http:retry    | write:jobs:*:retry read:queues:*  | 401 401 401 401 403 403 403 202 202
 POST pause       | write:queues:http:pause    | write:queues:*:resume             | 401 401 401 401 403 403 403 200 200
 POST resume      | write:queues:*:resume      | write:queues:*:pause write:jobs:* | 401 401 401 401 403 403 403 200 200
+POST ... flow    | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401  no  no  no 200 200
 """
 # `yes` is the effect, `asks` the error `unauthenticated`, `no` the error `forbidden`, and a number the close code after
 # `hello`. In `self` the client has no subscription, so there is none to leave. In `none` the job is not found. In
@@ -126,6 +130,12 @@ def make_jobs(redis: Redis, job_id: str) -> None:
     redis.make_queue("sparql")
     redis.add_job("http", job_id, state="completed", returnvalue="42", finishedOn=1)
     redis.client.rpush(f"bull:http:{job_id}:logs", "a line")
+
+
+def add_below(redis: Redis, job_id: str) -> None:
+    """Put a job of the queue `sparql`, which has completed, below this job of `http`."""
+    redis.add_job("sparql", "below", state="completed", returnvalue="1", finishedOn=1)
+    redis.client.hset(f"bull:http:{job_id}:processed", "bull:sparql:below", "1")
 
 
 def rows(table: str) -> list[list[str]]:

@@ -35,6 +35,12 @@ def told_outcome(frames: list[Frame]) -> bool:
     return [frames[-1]["event"], frames[-1]["data"]["jobId"]] == ["completed", HERE]
 
 
+def told_of_job_below(frames: list[Frame]) -> bool:
+    """Whether the job in the other queue is counted, and told of."""
+    counted = frames[0]["data"]["jobs"][0]["tree"]["total"]
+    return [counted, frames[-1]["data"]["jobId"], frames[-1]["parent"]["jobId"]] == [1, "below", HERE]
+
+
 def left(frames: list[Frame]) -> bool:
     return frames[-1]["data"]["left"] is True
 
@@ -56,7 +62,7 @@ def add_lines(redis: Redis) -> None:
 ALL_EVENTS: Final = {"queue": "http", "events": ["*"]}
 OPERATIONS: Final = {
     "subscribe-job": Operation([("subscribe-job", JOB)], told_outcome),
-    "subscribe-job in flow": Operation([("subscribe-job", {**JOB, "children": True})], told_outcome),
+    "subscribe-job in flow": Operation([("subscribe-job", {**JOB, "children": True})], told_of_job_below),
     "subscribe-job anywhere": Operation([("subscribe-job", "<id>")], told_outcome),
     "subscribe-job with lines": Operation(
         [("subscribe-job", {**JOB, "logs": True})],

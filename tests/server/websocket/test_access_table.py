@@ -16,7 +16,7 @@ import pytest
 
 from jobws.protocol import requests
 from jobws.protocol.log import requests as log_requests
-from tests.support.access_table import WEBSOCKETS, make_jobs, no_command_names, rows, tokens
+from tests.support.access_table import WEBSOCKETS, add_below, make_jobs, no_command_names, rows, tokens
 from tests.support.authorizer import scope_authorizer
 from tests.support.client import raw_client
 from tests.support.mounted import mounted_bridge
@@ -94,6 +94,7 @@ def check_refusal(cell: str, received: list[str], column: int) -> None:
 @pytest.fixture
 def jobs(redis: Redis) -> Redis:
     make_jobs(redis, HERE)
+    add_below(redis, HERE)
     redis.add_log("of http", queue="http", jobId=HERE)
     redis.add_log("of sparql", queue="sparql")
     return redis
