@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # with every right for another queue, one with every right for another job, one with the rights of the third column, one
 # with the right of the second column, and an admin.
 #
-# A cell is the status. `no` is the status 200 with a refusal in place of the job. The last row follows a flow, which the
-# bridge may look at once more after its client has left.
+# A cell is the status. `no` is the status 200 with a refusal in place of the job. The last row follows a flow, which
+# the bridge may look at again after its client has left.
 HTTP: Final = """
 GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200

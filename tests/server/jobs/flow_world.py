@@ -60,20 +60,20 @@ class Redis(world.Redis):
         ended = [job for job in jobs if self.hashes[job].state in FINISHED and self.is_listed(job)]
         match self.choose(10):
             case 0 | 1 if alive and len(self.lists) < MAX_JOBS:
-                self._add_below(alive[self.choose(len(alive))])
+                self.add_below(alive[self.choose(len(alive))])
             case 2 if alive and len(self.lists) < MAX_JOBS:  # ends, and is perhaps retried, before anybody looks
-                job = self._add_below(alive[self.choose(len(alive))])
-                self._finish(job)
+                job = self.add_below(alive[self.choose(len(alive))])
+                self.finish(job)
                 if self.is_listed(job) and job in self.hashes and self.choose(2):
-                    self._retry(job)
+                    self.retry(job)
             case 3 | 4 | 5 if len(alive) > 1 or (alive and not self.choose(4)):
-                self._finish(alive[self.choose(len(alive))])
+                self.finish(alive[self.choose(len(alive))])
             case 6 | 7 if ended:
                 job = ended[self.choose(len(ended))]
-                self._retry(job)
+                self.retry(job)
                 if len(self.lists) < MAX_JOBS and self.choose(3):  # a whole life before anybody looks
-                    self._finish(self._add_below(job))
-                    self._finish(job)
+                    self.finish(self.add_below(job))
+                    self.finish(job)
             case 8 if jobs and not self.choose(3):
                 self._remove(jobs[self.choose(len(jobs))])
             case _:
@@ -83,13 +83,13 @@ class Redis(world.Redis):
     def is_listed(self, job: Job) -> bool:
         return job == self.top or job in self.lists[self.above[job]]
 
-    def _add_below(self, parent: Job) -> Job:
+    def add_below(self, parent: Job) -> Job:
         job = self.queues[self.choose(len(self.queues))], str(len(self.above) + 1)
         self.above[job], self.lists[job], self.lists[parent][job] = parent, {}, DEPENDENCIES
         self._live(job, "added")
         return job
 
-    def _finish(self, job: Job) -> None:
+    def finish(self, job: Job) -> None:
         name = ("completed", "completed", "failed")[self.choose(3)]
         number = self._add(job, name, prev="active")
         self.hashes[job] = Hash(name, number, self.moment + SKEWS[self.choose(len(SKEWS))])
@@ -105,7 +105,7 @@ class Redis(world.Redis):
             if name == "completed" and not self.lists[job] and not self.choose(4):
                 del self.hashes[job]  # removeOnComplete
 
-    def _retry(self, job: Job) -> None:
+    def retry(self, job: Job) -> None:
         self._live(job, "waiting", prev=self.hashes[job].state)
         if job != self.top:
             self.lists[self.above[job]][job] = DEPENDENCIES
