@@ -17,6 +17,14 @@ ORIGIN: Final = "chrome-extension://" + _DIGEST.translate(str.maketrans("0123456
 """The origin of its pages and its worker."""
 EVERYTHING: Final = "import('./store.js').then((it) => it.everything())"
 """What the extension keeps."""
+FORGET: Final = f"""async () => {{
+    await chrome.storage.local.clear();
+    // The worker may still write of jobs, until it has closed its connection.
+    while ((await {EVERYTHING}).connection.state !== 'idle') await new Promise((resolve) => setTimeout(resolve, 10));
+    await Promise.all([chrome.storage.local.clear(), chrome.storage.session.clear(), chrome.alarms.clearAll()]);
+    for (const id in await chrome.notifications.getAll()) await chrome.notifications.clear(id);
+}}"""
+"""Forget everything."""
 USE: Final = "async ([url, token]) => (await import('./store.js')).use(url, token)"
 """Use a bridge."""
 WATCH: Final = "async (job) => (await import('./store.js')).watch(job)"

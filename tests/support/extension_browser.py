@@ -11,7 +11,7 @@ import anyio
 
 from tests.support import EVENTUALLY_SECONDS, require
 from tests.support.browser import ARGUMENTS, Chromium, Page
-from tests.support.extension import FOLDER, ORIGIN
+from tests.support.extension import FOLDER, FORGET, ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,6 +59,16 @@ class ExtensionBrowser(Chromium):
         loaded = self._portal.call(self._devtools.send, "Extensions.loadUnpacked", {"path": str(FOLDER)})
         assert loaded == {"id": ORIGIN.removeprefix("chrome-extension://")}
         return self
+
+    def reset(self) -> None:
+        """Let the extension forget everything."""
+        self._portal.call(self._reset)
+
+    async def _reset(self) -> None:
+        page = await self._context.new_page()
+        await page.goto(f"{ORIGIN}/options.html")
+        await page.evaluate(FORGET)
+        await page.close()
 
     @asynccontextmanager
     async def page(self, url: str) -> AsyncIterator[ExtensionPage]:

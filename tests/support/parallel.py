@@ -22,6 +22,7 @@ TOGETHER: Final = {
     **{f"tests/chaos/test_{name}.py": "chaos" for name in ("chaos", "queues")},
     "tests/web/test_package.py": "package",
     "tests/test_layers.py": "layers",
+    **{f"tests/web/test_{name}.py": "extension" for name in ("extension", "extension_positions")},
     **{f"tests/examples/test_{name}.py": "Chromium" for name in ("own_jobs", "pages")},
     **{
         f"tests/web/test_{name}.py": "Chromium"

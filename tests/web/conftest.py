@@ -21,10 +21,17 @@ def pages() -> Iterator[PageServer]:
         yield server
 
 
-@pytest.fixture
-def extension() -> Iterator[ExtensionBrowser]:
-    """A browser with the extension. Playwright is imported only if a test uses it."""
+@pytest.fixture(scope="session")
+def _extension_browser() -> Iterator[ExtensionBrowser]:
+    """The browser that all tests of a process share. Playwright is imported only if a test uses it."""
     from tests.support.extension_browser import ExtensionBrowser
 
     with ExtensionBrowser() as browser:
         yield browser
+
+
+@pytest.fixture
+def extension(_extension_browser: ExtensionBrowser) -> ExtensionBrowser:
+    """A browser with the extension, which has kept nothing."""
+    _extension_browser.reset()
+    return _extension_browser
