@@ -1,4 +1,4 @@
-/** Keeps one connection to the bridge, and watches the stored jobs over it. Brackets: protocol.md. */
+/** Keeps one connection to the bridge, and watches the stored jobs over it. Brackets name rules of protocol.md. */
 
 import { everything, forgetToken, isOutcome, keepConnection, keepShown, keepTold, keyOf } from './store.js';
 

@@ -1,4 +1,4 @@
-/** A connection to a bridge, which reconnects whenever it is lost. Times are in milliseconds. Brackets: protocol.md. */
+/** A connection to a bridge, which reconnects whenever it is lost. Times are in milliseconds. Brackets name rules of protocol.md. */
 
 import { JobwsError, unreachable } from './errors.js';
 import { loadHttp } from './loading.js';

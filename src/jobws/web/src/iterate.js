@@ -1,8 +1,8 @@
 /** An async iterator over what a subscription brings. */
 
 /**
- * Calls `begin(push, end)`: `push(frame, last)` yields a frame, after which the iterator ends if it is the last
- * one, and `end(error)` ends it with an error. `begin` returns a function that leaves the subscription, which is called at the
+ * Returns the iterator. It calls `begin(push, end)`: `push(frame, last)` yields a frame, after which the iterator ends if it is the
+ * last one, and `end(error)` ends it with an error. `begin` returns a function that leaves the subscription, which is called at the
  * end. An aborted `signal` ends the iterator, too.
  */
 export function iterate(connection, signal, begin) {

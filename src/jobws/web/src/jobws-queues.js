@@ -1,4 +1,4 @@
-/** Watches whole queues. This module is loaded by pages that need it, beside `jobws.js`. Brackets: protocol.md. */
+/** Watches whole queues. This module is loaded by pages that need it, beside `jobws.js`. Brackets name rules of protocol.md. */
 
 import { iterate } from './iterate.js';
 

@@ -1,4 +1,4 @@
-/** Resumes the log, `io(url + '/logs')`, after a lost connection. Brackets: protocol.md. */
+/** Resumes the log, `io(url + '/logs')`, after a lost connection. Brackets name rules of protocol.md. */
 
 import { PASSING } from './subscriptions.js';
 

@@ -1,4 +1,4 @@
-/** Recognises an outcome that a page has got before. A bridge may send it again after a gap. Brackets: protocol.md. */
+/** Recognises an outcome that a page has got before. A bridge may send it again after a gap. Brackets name rules of protocol.md. */
 
 import { OUTCOMES } from './subscription.js';
 

@@ -64,7 +64,7 @@ export function Sharing(subscriptions) {
 
   /** A member has `events`, `logs`, `children`, `strict` (a missing job is an error), and the callbacks `deliver` and `refuse`. */
   return (queue, jobId, member) => {
-    const key = keyOf(queue, jobId, member.children); // flows are not shared, since jobs below have told already
+    const key = keyOf(queue, jobId, member.children); // flows are not shared: events of the jobs below came already
     const group = latest.get(key);
     return (group && !member.children && brings(group.subscription, member) ? group : Group(key, queue, jobId)).add(member);
   };

@@ -1,4 +1,4 @@
-/** One subscription to a job, and its position, across connections. Brackets: protocol.md. */
+/** One subscription to a job, and its position, across connections. Brackets name rules of protocol.md. */
 
 export const OUTCOMES = ['completed', 'failed', 'removed'];
 /** Whether a list of event names contains `name` or `*`. */

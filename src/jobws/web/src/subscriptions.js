@@ -1,4 +1,4 @@
-/** The subscriptions of a client: makes requests, and passes each frame to its subscription. Brackets: protocol.md. */
+/** The subscriptions of a client: makes requests, and passes each frame to its subscription. Brackets name rules of protocol.md. */
 
 import { JobwsError } from './errors.js';
 import { OUTCOMES, Subscription } from './subscription.js';

@@ -1,10 +1,10 @@
-/** The connections of a page's elements, which share one for each bridge and token, as long as an element uses it. */
+/** The connections of the elements on a page. Elements with the same bridge and token share one, as long as one of them uses it. */
 
 import { io } from '../jobws.js';
 import { Followed } from './followed.js';
 import { FollowedQueues } from './followed-queues.js';
 
-// An element that is moved in the page leaves and comes back. So a connection that nobody uses stays for this time.
+// An element that is moved in the page leaves and comes back. So a connection that nobody uses stays for so many milliseconds.
 const LINGER = 1000;
 
 const clients = new Map(); // by URL, then by token
@@ -13,10 +13,11 @@ const clients = new Map(); // by URL, then by token
  * Returns the client of a bridge, which counts its users. `token` is a text, a function, or undefined. It has:
  * - `jobs`: the adapter's client;
  * - `status`: `connecting`, `live`, `http` (no WebSocket gets through), `reconnecting`, or `refused` (it will not come back);
- * - `reason`: what the last connection failed with, or ''; `watch(listener)`: to be called after these two changed;
+ * - `reason`: why the last connection failed, or '';
+ * - `watch(listener)`: calls `listener()` after each change of `status` or `reason`;
  * - `follow(queue, jobId, listener, logs)`: see followed.js; `followQueue(queue, listener)`: see followed-queues.js.
  *
- * These three return a function that ends it.
+ * Each of these three methods returns a function that ends what it began. Call `part(client)` when you need it no more.
  */
 export function join(url, token) {
   if (!clients.has(url)) clients.set(url, new Map());
@@ -27,14 +28,14 @@ export function join(url, token) {
   return client;
 }
 
-/** Returns a client of the bridge's log. It has one subscription, so elements cannot share it. */
+/** Returns a client of the bridge's log, for one element: a connection to the log has only one subscription. */
 export function joinLogs(url, token) {
   const client = Client(`${url.replace(/\/+$/, '')}/logs`, token);
   client.users++;
   return client;
 }
 
-/** Give a client back. Without users, its connection ends. */
+/** Gives back a client that `join` or `joinLogs` returned. When nobody uses it any more, its connection ends. */
 export function part(client) {
   if (--client.users) return;
   setTimeout(() => {

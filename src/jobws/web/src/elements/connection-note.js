@@ -17,7 +17,7 @@ export const NOTE = `
 .note[data-status=refused]::before { background: var(--bad); }
 `;
 
-/** Returns `{node, show(client)}`. `always`: also say that it is live. */
+/** Returns `{node, show(client)}`: `show` writes a client's status (client.js) into `node`. With `always`, also that it is live. */
 export function ConnectionNote({ always = false } = {}) {
   const node = h('span', { className: 'note', part: 'connection', hidden: !always });
   return {

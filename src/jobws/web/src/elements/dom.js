@@ -11,14 +11,17 @@ export function h(name, properties = {}, ...children) {
   return node;
 }
 
-/** Set the text of a node, if it is another one: a node that stays the same keeps the user's selection. Returns if it was. */
+/**
+ * Sets the text of a node, unless it has this text already: to set it again would lose the user's selection. Returns whether the
+ * text was another one.
+ */
 export function write(node, text) {
   if (node.textContent === text) return false;
   node.textContent = text;
   return true;
 }
 
-/** Show these texts in a node, one beside the other; without any, the node is hidden. */
+/** Shows these texts in a node, one beside the other. If there are none, the node is hidden. */
 export function writeAll(node, texts) {
   while (node.children.length > texts.length) node.lastChild.remove();
   while (node.children.length < texts.length) node.append(h('span'));
@@ -35,7 +38,7 @@ export function linked(text) {
 const dirty = new Set();
 let frame = null;
 
-/** Call `render` before the next frame, once, however often this is called. A hidden page renders when it is visible again. */
+/** Calls `render` once before the next frame, however often this is called. A hidden page renders when it is visible again. */
 export function soon(render) {
   dirty.add(render);
   frame ??= requestAnimationFrame(() => {

@@ -7,7 +7,10 @@ const attached = new Set(); // the elements in the document
 let common = { url: undefined, token: undefined };
 let own; // the URL of the bridge that this script came from
 
-/** Say where this script came from. Only a script of a bridge is called elements.js; that of an app is somewhere else. */
+/**
+ * Notes the URL of this script. If it is called elements.js, it came from a bridge, and this bridge is the default of `url`. A script
+ * with another name is the bundle of an app, which no bridge has served.
+ */
 export function cameFrom(script) {
   own = /^https?:.*\/(src\/elements\/)?elements\.js(\?.*)?$/.test(script)
     ? new URL('.', script.replace('/src/elements/', '/')).href
@@ -19,7 +22,7 @@ function setCommon(changes) {
   for (const each of attached) each.restart();
 }
 
-/** The base of the elements. Elements of servers, where there are no pages, are nothing. */
+/** The base class of the elements. On a server that renders pages there is no HTMLElement; importing this must not fail there. */
 export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
   #token;
   #client = null;
@@ -87,7 +90,7 @@ export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
     if (before !== now) this.restart();
   }
 
-  /** Begin anew, soon: several attributes may change together. */
+  /** Begins anew with the present attributes, after the current task, since several of them may change together. */
   restart() {
     if (this.#starting || !this.isConnected) return;
     this.#starting = true;
@@ -107,15 +110,15 @@ export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
     this.#client = null;
   }
 
-  /** Render before the next frame. */
+  /** Has the element rendered before the next frame. */
   changed = () => soon(this.#render);
 
-  /** Returns a client for this element. */
+  /** Returns the client (client.js) that this element uses. */
   join(url, token) {
     return join(url, token);
   }
 
-  /** Begin with what the attributes say. Returns the functions that end this. */
+  /** Begins to show what the attributes name, with `client`. Returns a list of functions that end this. */
   start() {
     return [];
   }
@@ -123,13 +126,13 @@ export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
   render() {}
 }
 
-/** Set an attribute; null and undefined remove it. */
+/** Sets an attribute. The values null and undefined remove it. */
 export function reflect(element, name, value) {
   if (value === null || value === undefined) element.removeAttribute(name);
   else element.setAttribute(name, value);
 }
 
-/** Define properties that stand for attributes of the same names. One that is a flag is a boolean. */
+/** Defines properties that stand for attributes of the same names: texts, or null without the attribute; `flags` are booleans. */
 export function reflects(Class, names, flags = []) {
   for (const name of names)
     Object.defineProperty(Class.prototype, name, {
@@ -155,7 +158,7 @@ export function reflects(Class, names, flags = []) {
     });
 }
 
-/** Define a custom element, once. */
+/** Defines a custom element, unless there is one of this name already. */
 export function define(name, Class) {
   if (globalThis.customElements && !customElements.get(name)) customElements.define(name, Class);
 }

@@ -5,8 +5,9 @@ import { sentence } from './sentence.js';
 
 /**
  * Returns the function `followQueue(queue, listener)`. It calls `listener({stats, at, reason, missing})` after each change:
- * `stats` are the numbers of protocol.md, E12, which came at the time `at`; null: none came yet. `missing`: there is no such
- * queue. `reason`: why the bridge does not tell, or ''. Returns a function that ends this.
+ * `stats` are the numbers of rule E12 of protocol.md, null before the first ones came, and `at` is when they came, in epoch
+ * milliseconds. `missing` is true if there is no such queue. `reason` says why the bridge does not tell, or is ''. The function
+ * `followQueue` returns a function that ends this.
  */
 export function FollowedQueues(jobs) {
   const followed = new Map(); // by label

@@ -4,12 +4,12 @@ import { answered, EVENTS, NOTHING, told } from './job.js';
 
 const keyOf = (...of) => JSON.stringify(of);
 
-/** Returns the function `follow(queue, jobId, listener, logs)`. */
+/** Returns the function `follow(queue, jobId, listener, logs)` of a client; it is described where it is returned, below. */
 export function Followed(jobs) {
   const followed = new Map(); // by queue and id
 
   function Following(key, queue, jobId) {
-    const listeners = new Map(); // whether each of them wants log lines
+    const listeners = new Map(); // to whether the listener wants log lines
     const self = {
       job: { ...NOTHING, queue, jobId },
       queue,
@@ -49,7 +49,7 @@ export function Followed(jobs) {
 
   for (const event of [...EVENTS, 'completed', 'failed', 'removed', 'job-log'])
     jobs.on(event, (data, id) => take(event, data, id));
-  // What a gap hides, a new answer shows.
+  // Events may be missing, so the job is subscribed to again: the answer has its present state.
   jobs.on('gap', ({ queue, jobs: ids }) => {
     for (const one of followed.values())
       if ((one.job.queue ?? queue) === (queue ?? one.job.queue) && (ids?.includes(one.jobId) ?? true)) one.subscribe();
@@ -59,7 +59,10 @@ export function Followed(jobs) {
     one?.show(answered(one.job, { error }));
   });
 
-  /** Calls `listener` with the job (job.js) soon, and after each change. Returns a function that ends this. */
+  /**
+   * Calls `listener` with the job (job.js) once its state is known, and after each change. Without `queue`, it is the job of this id in
+   * any queue. With `logs`, the job has its log lines. Returns a function that ends this.
+   */
   return (queue, jobId, listener, logs = false) => {
     const key = keyOf(queue ?? null, jobId);
     return (followed.get(key) ?? Following(key, queue, jobId)).add(listener, logs);

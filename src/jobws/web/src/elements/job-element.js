@@ -11,7 +11,7 @@ import { adopt, CARD } from './style.js';
 import { clock, duration, moment, running } from './time.js';
 import { TREE, ValueTree } from './value-tree.js';
 
-// A time that grows is written so often.
+// How often a time that grows is written, in milliseconds.
 const TICK = 1000;
 
 const JOB = `
@@ -33,7 +33,7 @@ export class JobElement extends JobwsElement {
   #job = NOTHING;
   #parts = null;
   #leave = null;
-  #shown = {}; // what stands in the page, where making it again costs or disturbs
+  #shown = {}; // what the page shows now, of what is made again only if it has changed
   #ticking;
 
   /** The state of the job: that of a snapshot (S2), or `removed`, `missing`, `refused`, or '' before anything is known. */
@@ -71,7 +71,7 @@ export class JobElement extends JobwsElement {
     return [() => this.#leave()];
   }
 
-  /** Follow the job; with its log lines, once somebody has opened them. */
+  /** Follows the job, with its log lines if the reader has opened them. */
   #follow(client) {
     const before = this.#leave;
     this.#leave = client.follow(this.queue ?? undefined, this.job, (job) => this.#become(job), this.#parts.logs.open);
@@ -83,7 +83,7 @@ export class JobElement extends JobwsElement {
     this.#job = job;
     this.changed();
     if (anew || job.state === before.state) return;
-    // An end that was there from the beginning is no news.
+    // If the job had ended before it was first shown, its end is no news.
     if (isOver(job) && before.state) this.#announce(job);
     const { state, result, reason } = job;
     this.dispatchEvent(
@@ -95,7 +95,7 @@ export class JobElement extends JobwsElement {
     );
   }
 
-  /** Tell screen readers, when they have nothing else to say. */
+  /** Has screen readers say how the job has ended, after what they are saying now. */
   #announce({ name, jobId, state, reason }) {
     write(this.#parts.news, `${name || 'job'} ${jobId} ${wordsFor(state)}${reason ? `: ${reason.slice(0, 200)}` : ''}`);
   }
@@ -165,7 +165,7 @@ export class JobElement extends JobwsElement {
     focusable(this.#parts.result);
   }
 
-  /** A button that loads a result, or a reason, which is too large for an event. */
+  /** Returns a button that loads a result, or a reason, which was too large for an event. */
   #loader({ queue, jobId, whole, bytes }) {
     const button = h('button', { type: 'button', part: 'load', textContent: `Load all of it (${size(bytes)})` });
     button.onclick = async () => {
@@ -194,14 +194,14 @@ export class JobElement extends JobwsElement {
   }
 }
 
-/** Let the keyboard scroll a node that is higher than its place. */
+/** Lets the keyboard reach a node whose content must be scrolled. */
 function focusable(node) {
   node.tabIndex = node.scrollHeight > node.clientHeight ? 0 : -1;
 }
 
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
-/** Returns what to say of a job's times. What it waited and what it ran are apart. */
+/** Returns texts about a job's times: how long it waited, which attempt it is, when it ended. How long it ran stands elsewhere. */
 function timesOf({ state, added, started, ended, due, attempts, gone }, now) {
   if (state === 'missing') return ['It appears here as soon as somebody adds it.'];
   const texts = [];

@@ -1,6 +1,6 @@
 /**
- * What is known of one job, as a value that each answer and each event of the bridge replaces by the next. Brackets:
- * protocol.md. Times are epoch milliseconds.
+ * What is known of one job. This is an object that never changes: `answered` and `told` return a new one for each answer and each
+ * event of the bridge. Times are epoch milliseconds. Brackets such as [S12] name rules of protocol.md.
  */
 
 import { percentOf, sampled } from './progress.js';
@@ -23,9 +23,10 @@ const MOST_LINES = 1000;
 
 /**
  * Before anything is known. `state` is one of S2, or `removed`, `missing` (there is no such job), `refused` (the bridge does not
- * tell, and `reason` says why), or `''`. `attempts` are those that were made. `whole` is the id of an event whose result is too
- * large to come by itself. `at`: what happened up to this id is in here. `lines` are the last log lines, of the
- * `count` that came, and `next` is the number of the next one.
+ * tell, and `reason` says why), or `''`. `attempts` says how many were made. `due` is when a delayed job may run. `samples` are
+ * those of progress.js. If the result is too large for an event, `whole` is the id of that event, and `bytes` is how large the
+ * result is. `gone` is true if the job was removed after its end. `at` is the stream id up to which all that happened is in here.
+ * `lines` are the last log lines, of the `count` that came; `next` is the number of the next one.
  */
 export const NOTHING = {
   state: '',
@@ -49,7 +50,7 @@ export const NOTHING = {
   count: 0,
   next: 0,
 };
-// What of a job's former life is not true of its next one.
+// What begins anew if a job that has ended is retried, or added again.
 const { started, ended, due, progress, samples, result, reason, whole, gone } = NOTHING;
 const NEW_LIFE = { attempts: 0, started, ended, due, progress, samples, result, reason, whole, gone };
 
@@ -62,7 +63,7 @@ const isAfter = (id, other) => {
   return a > c || (a === c && b > d);
 };
 
-/** Returns the job after the answer to `subscribe-job`. Of several jobs of an id it is the first one. */
+/** Returns the job after the answer to `subscribe-job`. If several queues have a job of this id, it is the first one. */
 export function answered(job, { error, unknown, jobs = [] }) {
   if (error) return { ...job, state: 'refused', reason: sentence(error) };
   const found = jobs.find(({ queue }) => queue === (job.queue ?? queue));

@@ -2,9 +2,9 @@
 
 import { h, soon, write } from './dom.js';
 
-// So many lines are in the page; older ones go.
+// How many lines are in the page at most; older ones are removed.
 const MOST = 1000;
-// The reader is at the end if so many pixels are below.
+// The reader counts as at the end if at most so many pixels are below.
 const NEAR = 12;
 // The colours that programs write for terminals.
 const ESCAPES = /\x1b\[[0-9;]*[A-Za-z]/g;

@@ -11,7 +11,7 @@ import { clock, moment } from './time.js';
 const LEVELS = ['debug', 'info', 'warning', 'error', 'critical'];
 // How many of the last lines are shown first.
 const TAIL = 200;
-// A filter counts when nobody has typed for this time.
+// A filter is applied when nobody has typed for so many milliseconds.
 const TYPING = 250;
 
 const LOGS = `

@@ -1,14 +1,17 @@
 /** How far a job is, and how long it may still take. Workers report any JSON as `progress`. */
 
-// The rate is that of the last half minute, so that a job which becomes slower is believed.
+// The time left is estimated from so many milliseconds, so that it soon follows a job that becomes slower.
 const WINDOW = 30000;
-// Before so much of a job is done, or so long after its start, nobody can say how long it takes.
+// With less progress than this (in percent), or less time (in milliseconds), nobody can say how long the job takes.
 const LEAST_PERCENT = 1;
 const LEAST_TIME = 1500;
 
 const number = (value, keys) => keys.map((key) => value[key]).find((each) => Number.isFinite(each));
 
-/** Returns the percentage that a progress means, 0 to 100: a number, or an object that has one, or counts. Null: it means none. */
+/**
+ * Returns a progress as a percentage, 0 to 100; null if it is none. It is one if it is a number, or an object with a number in a key
+ * such as `percent`, or with two counts, such as `done` and `total`.
+ */
 export function percentOf(progress) {
   let percent = progress;
   if (progress && typeof progress === 'object') {
@@ -20,7 +23,7 @@ export function percentOf(progress) {
   return Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : null;
 }
 
-/** Returns what a progress says in words: a text, or an object's text. '': nothing. */
+/** Returns what a progress says in words: itself if it is a text, or a text in a key such as `message`; '' if it says nothing. */
 export function wordsOf(progress) {
   if (typeof progress === 'string') return progress;
   if (!progress || typeof progress !== 'object') return '';
@@ -30,7 +33,10 @@ export function wordsOf(progress) {
   );
 }
 
-/** Returns the samples `{at, percent}` of a run with a new one. Those before the window go, but one. A percentage that falls begins anew. */
+/**
+ * Returns the samples `{at, percent}` of a run, and a new one. Of those that are older than WINDOW only the last one stays. If the
+ * percentage has fallen, the samples begin anew.
+ */
 export function sampled(samples, percent, at) {
   if (percent < samples.at(-1)?.percent) samples = [];
   const first = samples.findLastIndex((each) => each.at <= at - WINDOW);

@@ -7,7 +7,7 @@ import { BADGE, wordsFor } from './state-badge.js';
 import { adopt, CARD } from './style.js';
 import { running } from './time.js';
 
-// The age of the oldest waiting job grows, and is written so often.
+// How often the age of the oldest waiting job is written, in milliseconds, since it grows.
 const TICK = 1000;
 // The states that are always shown; others only if there are such jobs.
 const ALWAYS = ['waiting', 'active', 'delayed', 'completed', 'failed'];
@@ -31,7 +31,7 @@ export class QueueElement extends JobwsElement {
   #parts = null;
   #ticking = null;
 
-  /** The numbers of protocol.md, E12; null: none came yet. */
+  /** The numbers of the queue (rule E12 of protocol.md); null before the first ones came. */
   get stats() {
     return this.#view.stats;
   }

@@ -1,5 +1,5 @@
 /**
- * What all elements look alike in. Colours follow the `color-scheme` of the page, and each of them can be set with a custom
+ * The style that all elements share. Colours follow the `color-scheme` of the page, and each of them can be set with a custom
  * property, `--jobws-…`. The style sheets are constructed, so a page's Content-Security-Policy needs no `unsafe-inline`.
  */
 
@@ -69,7 +69,7 @@ function sheetOf(text) {
   return sheets.get(text);
 }
 
-/** Style a shadow root, or the document, with these texts of CSS. Elements share the sheets. */
+/** Styles a shadow root, or the document, with BASE and these texts of CSS. Elements with the same text share its sheet. */
 export function adopt(root, ...texts) {
   root.adoptedStyleSheets = [BASE, ...texts].map(sheetOf);
 }

@@ -5,8 +5,8 @@ import { h, linked } from './dom.js';
 // So many entries are shown of a list or an object, and so many characters of a text, until the user asks for more.
 const ENTRIES = 100;
 const CHARACTERS = 2000;
-// Branches are open from the beginning if all of the value has at most so many entries.
-const OPEN_ENTRIES = 12;
+// The whole value is open from the beginning, and so are branches of it with at most so many entries.
+const OPEN_ENTRIES = 3;
 
 export const TREE = `
 .tree { font: 12.5px/1.6 var(--mono); }
@@ -50,7 +50,7 @@ function branch(key, value, first = false) {
   const label = [...labelOf(key), h('span', { className: 'count', textContent: list ? `[${about}]` : `{${about}}` })];
   if (!entries.length)
     return h('span', {}, ...labelOf(key), h('span', { className: 'count', textContent: list ? '[ ]' : '{ }' }));
-  const node = h('details', { open: first || entries.length <= OPEN_ENTRIES / 4 }, h('summary', {}, ...label));
+  const node = h('details', { open: first || entries.length <= OPEN_ENTRIES }, h('summary', {}, ...label));
   // Children are made when the branch is opened, since a value may have a hundred thousand of them.
   const fill = () => node.open && node.children.length === 1 && node.append(items(entries));
   node.addEventListener('toggle', fill);
