@@ -3,9 +3,9 @@
 import { io } from './jobws.js';
 import { watchQueue } from './jobws-queues.js';
 import { Rights } from './rights.js';
+import { TokenStore } from './tokenstore.js';
 
 export const BASE = new URL('.', location.href.split('#')[0]).href.replace(/\/$/, '');
-const KEY = `jobws token ${BASE}`;
 const NAMES =
   `added waiting active progress completed failed retries-exhausted delayed waiting-children stalled removed duplicated
   deduplicated job-log`.split(/\s+/);
@@ -20,9 +20,9 @@ export class Refused extends Error {
   }
 }
 
-/** Makes the connection. `tell(state, detail)` is called with what happens to it; `ask(reason)` when a token is needed. */
+/** Makes the connection. Calls `tell(state, detail)` with what happens to it, and `ask(reason)` when a token is needed. */
 export function Bridge(tell, ask) {
-  let token = sessionStorage.getItem(KEY) ?? undefined;
+  const tokens = TokenStore(`jobws token ${BASE}`);
   let ahead = 0; // how far the clock of Redis is ahead of the viewer's at least, in milliseconds
   const listeners = new Set();
   const bridge = {
@@ -31,15 +31,15 @@ export function Bridge(tell, ask) {
     jobs: null,
     /** The time by the clock of Redis, as far as it is known. */
     now: () => Date.now() + ahead,
-    /** Tell `listener` the events of a whole queue. Returns a function that ends this. `refused` is called if it is not allowed. */
-    follow(queue, events, listener, refused = () => {}) {
+    /** Tell `listener` the events of a whole queue. Returns a function that ends this. */
+    follow(queue, events, listener) {
       const leaving = new AbortController();
       const { signal } = leaving;
       const run = async () => {
         for await (const { event, data, id } of watchQueue(bridge.jobs, queue, { events, signal }))
           take(listener, event, data, id);
       };
-      run().catch((error) => signal.aborted || refused(error));
+      run().catch(() => {}); // it was left, or the connection has ended, which says so itself
       return () => leaving.abort();
     },
     /** Tell `listener` all events of a job that Redis still has, then those that come, and the lines of its log. */
@@ -58,21 +58,20 @@ export function Bridge(tell, ask) {
     /** Take a new token, and begin again. Rejects if the bridge does not accept it. */
     async use(given) {
       const who = await get('whoami', {}, { token: given });
-      token = given;
-      sessionStorage.setItem(KEY, given);
+      tokens.keep(given);
       begin(who);
     },
     /** Forget the token, and ask for another one. */
     forget: () => lost(''),
     get token() {
-      return token;
+      return tokens.token;
     },
     get,
     post: (path, query, body) => request('POST', path, query, { body }),
     act: (action, about) => request('POST', 'actions', { action, ...about }),
   };
 
-  async function request(method, path, query = {}, { body, token: given = token } = {}) {
+  async function request(method, path, query = {}, { body, token: given = tokens.token } = {}) {
     const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
     const url = `${BASE}/${path}${wanted.length ? `?${new URLSearchParams(wanted)}` : ''}`;
     const headers = {
@@ -88,7 +87,7 @@ export function Bridge(tell, ask) {
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     const error = new Refused(response.status, answer);
-    if (response.status === 401 && given === token) lost(error.message);
+    if (response.status === 401 && given === tokens.token) lost(error.message);
     throw error;
   }
 
@@ -109,7 +108,7 @@ export function Bridge(tell, ask) {
   function begin(who) {
     end();
     Object.assign(bridge, { who, rights: Rights(who) });
-    const jobs = (bridge.jobs = io(BASE, { token }));
+    const jobs = (bridge.jobs = io(BASE, { token: tokens.token }));
     let failed = false;
     jobs.on('connect', () => (failed = false));
     jobs.on('transport', (kind) => tell('live', kind));
@@ -138,9 +137,8 @@ export function Bridge(tell, ask) {
   }
 
   function lost(reason) {
-    const had = token !== undefined;
-    token = undefined;
-    sessionStorage.removeItem(KEY);
+    const had = tokens.token !== undefined;
+    tokens.drop();
     end();
     bridge.who = null;
     ask(had ? reason : '');

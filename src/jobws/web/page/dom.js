@@ -3,7 +3,8 @@
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * Returns an element. `properties` are attributes; a function is a handler (`onclick`); false, null and undefined set nothing.
+ * Returns an element. `properties` are attributes; a function is a handler (`onclick`); false, null and undefined set
+ * nothing.
  * `children` are elements, texts, numbers and lists of these.
  */
 export function h(tag, properties, ...children) {

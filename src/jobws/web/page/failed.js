@@ -1,4 +1,4 @@
-/** The failed jobs of a queue, grouped by the reason of their failure. Reasons that differ in numbers alone are one group. */
+/** The failed jobs of a queue by the reason of their failure. Reasons that differ in numbers alone are one group. */
 
 import { act, confirm } from './actions.js';
 import { h, perFrame, say } from './dom.js';

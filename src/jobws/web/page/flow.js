@@ -50,7 +50,10 @@ export function Flow(bridge, { queue, jobId }) {
     const { tree: counts } = await bridge.get('jobs', { ...root, children: 1 }).catch(() => ({}));
     const { done, failed, total } = counts ?? {};
     node.hidden = !total && !nodes.size;
-    say(count, total ? `${number(done)} of ${plural(total, 'job')} done${failed ? `, ${number(failed)} failed` : ''}` : '');
+    say(
+      count,
+      total ? `${number(done)} of ${plural(total, 'job')} done${failed ? `, ${number(failed)} failed` : ''}` : '',
+    );
     draw();
   }
 

@@ -1,4 +1,4 @@
-/** Writes numbers, times and durations for people, in the viewer's language and time zone. Times are epoch milliseconds. */
+/** Writes numbers, times (epoch milliseconds) and durations in the viewer's language and time zone. */
 
 const NUMBER = new Intl.NumberFormat();
 const TO_SECONDS = { hour: '2-digit', minute: '2-digit', second: '2-digit' };

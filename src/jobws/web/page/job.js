@@ -10,9 +10,18 @@ import { apply, ENDED, fraction, isLater, Job, left, timeOf } from './model.js';
 import { chip, missing, queueLink } from './parts.js';
 import { Timeline } from './timeline.js';
 
+const UNKNOWN =
+  'There is no job with this id. It was removed, or it is not there yet, and appears here as soon as it is added.';
+
+function remaining(rest) {
+  if (!rest) return '';
+  return ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left`;
+}
+
 export function JobView(page, queue, jobId) {
   const { bridge } = page;
   const badge = chip('');
+  badge.setAttribute('role', 'status');
   const name = h('span.jobname');
   const alone = bridge.rights.only;
   const crumbs = h(
@@ -85,6 +94,7 @@ export function JobView(page, queue, jobId) {
     badge.dataset.state = state;
     say(badge.lastChild, state);
     say(name, job.name || `Job ${jobId}`);
+    document.title = `${state} · ${job.name || jobId} · jobws`;
     const now = bridge.now();
     timeline.draw(job, now);
     const part = state === 'completed' ? null : fraction(job.progress);
@@ -93,12 +103,9 @@ export function JobView(page, queue, jobId) {
       meter.firstChild.style.transform = `scaleX(${part})`;
       meter.setAttribute('aria-valuenow', Math.round(part * 100));
     }
-    const rest = left(job, now);
     say(
       going,
-      state === 'active' && part !== null
-        ? `${Math.round(part * 1000) / 10} %${rest ? ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left` : ''}`
-        : '',
+      state === 'active' && part !== null ? `${Math.round(part * 1000) / 10} %${remaining(left(job, now))}` : '',
     );
     mark(meter, 'stopped', state === 'failed');
     put(
@@ -114,14 +121,7 @@ export function JobView(page, queue, jobId) {
     say(trace, state === 'failed' && job.stacktrace?.length ? job.stacktrace.join('\n\n') : '');
     trace.hidden = !trace.textContent;
     actions.draw();
-    say(
-      told,
-      job.unknown
-        ? 'There is no job with this id. It may have been removed, or it is not there yet; it appears here as soon as it is added.'
-        : state === 'removed'
-          ? 'This job was removed.'
-          : '',
-    );
+    say(told, job.unknown ? UNKNOWN : state === 'removed' ? 'This job was removed.' : '');
     told.hidden = !told.textContent;
     const attempts = (job.attemptsMade ?? 0) + (state === 'active');
     const known = [
@@ -132,7 +132,8 @@ export function JobView(page, queue, jobId) {
     const text = JSON.stringify(known);
     if (facts.dataset.text !== text) {
       facts.dataset.text = text;
-      const fact = ([term, at, value]) => h('div', {}, h('dt', {}, term), h('dd', { title: whole(at) }, value ?? time(at)));
+      const fact = ([term, at, value]) =>
+        h('div', {}, h('dt', {}, term), h('dd', { title: whole(at) }, value ?? time(at)));
       facts.replaceChildren(...known.map(fact));
     }
   }

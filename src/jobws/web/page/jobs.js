@@ -3,9 +3,9 @@
 import { apply, ENDED, isLater, Job, STATES, timeOf } from './model.js';
 
 const PAGE = 200;
-const MOST = 20000; // jobs that are kept; the oldest ones that have ended go first
+const MOST = 10000; // jobs that are kept; the oldest ones that have ended go first
 
-/** Keeps the jobs of `queue`, the last one last. `changed(moved)` is called after news; `moved` if another list may be shown. */
+/** Keeps the jobs of `queue`, the last one last. Calls `changed(moved)` after news: whether other rows may be shown. */
 export function Jobs(bridge, queue, changed) {
   const byId = new Map();
   const cursors = new Map(STATES.map((state) => [state, undefined])); // null: there is no further page

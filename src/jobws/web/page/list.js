@@ -1,12 +1,12 @@
-/** A list of thousands of rows, of which only those in sight are elements. What is in sight stays where it is when others come. */
+/** A list of thousands of rows. Only those in sight are elements, and they stay where they are when others come. */
 
 import { h, perFrame } from './dom.js';
 
 const SPARE = 6; // rows above and below those in sight
 
 /**
- * `Row(item)` returns `{node, draw()}`. `show(items, changed)` shows items, identified by themselves; `atEnd()` is called when the viewer comes
- * near the last one; `above(count)` says how many items have come above those in sight.
+ * `Row(item)` returns `{node, draw()}`. `show(items)` shows items, which are identified by themselves. `atEnd()` is
+ * called when the viewer comes near the last one; `above(count)` with how many items have come above those in sight.
  */
 export function VirtualList({ label, Row, atEnd, above = () => {} }) {
   const space = h('div.space');

@@ -101,13 +101,14 @@ function decoded(text) {
 }
 
 /** Show the view of the address. */
-function route() {
+function route(event) {
   if (!bridge.who) return;
   leave();
   for (const each of [nav, search]) each.hidden = !!bridge.rights.only;
   shown = viewOf(...location.hash.slice(1).split('?'));
   main.append(shown.node);
   main.scrollTop = 0;
+  if (event) main.focus({ preventScroll: true }); // people who use the keyboard go on there
   document.title = `${shown.title} · jobws`;
   for (const each of nav.children)
     each.setAttribute(

@@ -60,7 +60,7 @@ export function apply(job, event, data, at) {
   return before !== job.state;
 }
 
-/** Returns for how long a job waited before its last attempt, or has been waiting until now; undefined if nobody knows. */
+/** Returns for how long a job waited before its last attempt, or has been waiting; undefined if nobody knows. */
 export function waited(job, now) {
   if (!job.timestamp) return undefined;
   if (job.state === 'waiting' || job.state === 'prioritized') return now - (job.since ?? job.timestamp);

@@ -1,12 +1,12 @@
-/** What is known of each queue: its numbers, which the bridge tells while they change, and its rate over the last minutes. */
+/** What is known of each queue: its numbers, which the bridge tells while they change, and its rate until now. */
 
 import { rates } from './history.js';
 import { Samples } from './spark.js';
 
-const LOOK_AGAIN = 15000;
+const LOOK_AGAIN = 60000;
 const MANY = 30;
 
-/** Keeps the queues. `changed(queue)` is called after news; without `queue` if there is a new one, or one has vanished. */
+/** Keeps the queues. Calls `changed(queue)` after news; without `queue` if there is a new one, or one has vanished. */
 export function Queues(bridge, changed) {
   const all = new Map();
   let timer;

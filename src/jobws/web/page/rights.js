@@ -22,8 +22,8 @@ function entry(text) {
 }
 
 /**
- * Returns the rights of `who`, the answer of `GET /whoami`. If an authorizer decides, there is no scope: everything is offered, and
- * the bridge refuses what is not allowed.
+ * Returns the rights of `who`, the answer of `GET /whoami`. If an authorizer decides, there is no scope: everything is
+ * offered, and the bridge refuses what is not allowed.
  */
 export function Rights({ scope = '', actions = true } = {}) {
   const entries = scope.split(' ').filter(Boolean).map(entry);

@@ -1,4 +1,4 @@
-/** The rate of a queue over the last minutes: keeps numbers, and draws them as a small line. Times are in milliseconds. */
+/** The rate of a queue over the last minutes: keeps numbers, and draws them as a small line. Times are in ms. */
 
 import { svg } from './dom.js';
 

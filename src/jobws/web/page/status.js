@@ -1,4 +1,4 @@
-/** Says in the header whether what the page shows is live: always visible, and told to screen readers when it changes. */
+/** Says in the header whether what the page shows is live. It is always visible, and screen readers are told. */
 
 import { h, say } from './dom.js';
 
@@ -36,7 +36,7 @@ export function Status() {
     tell(state, detail) {
       if (state === 'gap') {
         say(gap, 'Gap');
-        gap.title = `Events of ${detail ?? 'all queues'} are missing here, since Redis no longer had them. Outcomes follow. Click to hide this.`;
+        gap.title = `Events of ${detail ?? 'all queues'} are missing, since Redis no longer had them. Click to hide this.`;
         gap.setAttribute('aria-label', gap.title);
         gap.hidden = false;
       } else if (state === 'live')

@@ -1,4 +1,4 @@
-/** The life of a job: when it waited and when it ran, as a bar and as a list of its events. Times are epoch milliseconds. */
+/** The life of a job: when it waited and when it ran, as a bar and as a list. Times are epoch milliseconds. */
 
 import { h, say } from './dom.js';
 import { duration, exact, line, number, whole } from './format.js';
