@@ -157,6 +157,8 @@ async def test_the_popup_adds_and_removes_jobs(redis: Redis, extension: Extensio
                 )
         shown = "[...document.querySelectorAll('li .name, li .state')].map((it) => it.textContent).join()"
         await popup.until(f"{shown} === '8,not there yet,http/9,not there yet'")
+        links = await popup.run("[...document.querySelectorAll('li .name')].map((it) => it.getAttribute('href'))")
+        assert links == [None, f"{live.url}/#/jobs/http/9"]
         await until_rooms(live, 2)
         await popup.run("document.querySelectorAll('li .remove')[1].click()")
         await until_rooms(live, 1)

@@ -71,7 +71,8 @@ MEANT: Final = {
     "https://jobs.example/jobs?queue=a%2Fb&jobId=7": ["a/b", "7"],
     "https://jobs.example/events?job=7": [None, "7"],
     "https://jobs.example/queues/http/jobs/4": ["http", "4"],
-    "https://jobs.example/#/jobs/http/42": ["http", "42"],
+    "https://jobs.example/live/#/jobs/a%2Fb/42": ["a/b", "42"],
+    "https://jobs.example/#/queues/http?state=failed": None,
     "https://jobs.example/jobs/jobs/42": ["jobs", "42"],
     "https://jobs.example/jobs/http/%E0": ["http", "%E0"],
     "https://board.example/ui/queue/http/42?status=failed": ["http", "42"],
@@ -81,6 +82,7 @@ MEANT: Final = {
     "http://[": None,
     "two\nlines": None,
     "  ": None,
+    "half a character: \ud83d": None,
     "x" * 5001: None,
 }
 

@@ -36,7 +36,7 @@ function inPath(text) {
  */
 export function jobIn(text) {
   const it = text.trim();
-  if (!it || /[\r\n]/.test(it) || it.length > LONGEST) return null;
+  if (!it || /[\r\n]/.test(it) || it.length > LONGEST || !it.isWellFormed()) return null;
   if (/^https?:\/\//i.test(it)) {
     if (!URL.canParse(it)) return null;
     const { pathname, search, hash } = new URL(it);

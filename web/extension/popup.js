@@ -42,13 +42,20 @@ function ago(time) {
 /** Returns how a progress is written, which may be any value. */
 const percentage = (progress) => (typeof progress === 'number' ? `${Math.round(progress)} %` : JSON.stringify(progress));
 
-function showRow(row, { queue, jobId, told, shown }) {
+/** Returns where the bridge's page shows a job; null if the queue is not known. */
+const linkTo = (bridge, { queue, jobId }) =>
+  bridge && queue !== null ? `${bridge.url}/#/jobs/${encodeURIComponent(queue)}/${encodeURIComponent(jobId)}` : null;
+
+function showRow(row, bridge, { queue, jobId, told, shown }) {
   const { state = 'looking' } = told;
   const over = isOutcome(state);
   const progress = over ? undefined : shown.progress;
   const moves = typeof progress === 'number' && progress >= 0 && progress <= 100;
   const name = written({ queue, jobId });
   say(row.name, name);
+  const link = linkTo(bridge, { queue, jobId });
+  if (link) row.name.href = link;
+  else row.name.removeAttribute('href');
   say(row.state, state === 'unknown' ? 'not there yet' : state);
   row.element.dataset.state = state;
   row.remove.setAttribute('aria-label', `Watch ${name} no longer`);
@@ -73,7 +80,7 @@ async function show() {
   for (const [key, job] of jobs) {
     if (!rows.has(key)) rows.set(key, makeRow(key));
     const row = rows.get(key);
-    showRow(row, job);
+    showRow(row, bridge, job);
     const next = place ? place.nextElementSibling : find('jobs').firstElementChild;
     if (row.element !== next) find('jobs').insertBefore(row.element, next);
     place = row.element;
