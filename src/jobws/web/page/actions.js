@@ -1,4 +1,4 @@
-/** What may be done with a job or a queue, each after a question. */
+/** The actions on a job or a queue. Before each of them the viewer is asked. */
 
 import { h } from './dom.js';
 import { notify } from './notify.js';
@@ -45,7 +45,11 @@ export function confirm(question, yes, danger = false) {
   });
 }
 
-/** Do it after a question, and say what came of it. Resolves with whether it was done. */
+/**
+ * Asks the viewer, does an action, and shows what came of it. Resolves with whether it was done. `about` has the `queue`, and the
+ * `jobId` of an action on a job. Without a `question` it is done immediately. `done` is what to show then: a text, or a function
+ * that makes it of the bridge's answer.
+ */
 export async function act(bridge, action, about, question, done) {
   if (question && !(await confirm(question, TITLES[action], action === 'remove'))) return false;
   try {
@@ -58,7 +62,7 @@ export async function act(bridge, action, about, question, done) {
   }
 }
 
-/** The buttons of a job, as its state and the rights allow. */
+/** Returns the buttons for the actions on a job that the rights allow. `draw()` shows those that its present state allows. */
 export function Actions({ bridge }, job) {
   const { queue, jobId } = job;
   const buttons = Object.keys(WHEN)

@@ -20,7 +20,12 @@ export class Refused extends Error {
   }
 }
 
-/** Makes the connection. Calls `tell(state, detail)` with what happens to it, and `ask(reason)` when a token is needed. */
+/**
+ * Makes the connection. `ask(reason)` is called when a token is needed. `tell(state, detail)` is called after each change:
+ * - `begun`: the viewer is known, and the connection is being made; `live`: events come over the transport `detail`;
+ * - `reconnecting`, `offline` (there is no bridge) and `stopped` (it will not be tried again), for the reason `detail`;
+ * - `gap`: events of the queue `detail` are missing; `expiring`: the token expires at `detail`.
+ */
 export function Bridge(tell, ask) {
   const tokens = TokenStore(`jobws token ${BASE}`);
   let ahead = 0; // how far the clock of Redis is ahead of the viewer's at least, in milliseconds
@@ -31,7 +36,7 @@ export function Bridge(tell, ask) {
     jobs: null,
     /** The time by the clock of Redis, as far as it is known. */
     now: () => Date.now() + ahead,
-    /** Tell `listener` the events of a whole queue. Returns a function that ends this. */
+    /** Calls `listener(event, data, id)` for the events of a whole queue. Returns a function that ends this. */
     follow(queue, events, listener) {
       const leaving = new AbortController();
       const { signal } = leaving;
@@ -42,7 +47,10 @@ export function Bridge(tell, ask) {
       run().catch(() => {}); // it was left, or the connection has ended, which says so itself
       return () => leaving.abort();
     },
-    /** Tell `listener` all events of a job that Redis still has, then those that come, and the lines of its log. */
+    /**
+     * Calls `listener(event, data, id)` for all events of a job that Redis still has, then for those that come, and for the lines
+     * of its log. Returns a function that ends this.
+     */
     followJob(queue, jobId, listener) {
       const { jobs } = bridge;
       const mine = (event, data, id) =>
@@ -55,13 +63,13 @@ export function Bridge(tell, ask) {
       };
     },
     start,
-    /** Take a new token, and begin again. Rejects if the bridge does not accept it. */
+    /** Uses a new token from now on, on a new connection. Rejects if the bridge does not accept it. */
     async use(given) {
       const who = await get('whoami', {}, { token: given });
       tokens.keep(given);
       begin(who);
     },
-    /** Forget the token, and ask for another one. */
+    /** Forgets the token, and asks for another one. */
     forget: () => lost(''),
     get token() {
       return tokens.token;

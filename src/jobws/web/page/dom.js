@@ -24,7 +24,7 @@ function fill(element, properties, children) {
   return element;
 }
 
-/** Sets the text of an element, if it has another. Returns whether it had. */
+/** Sets the text of an element, unless it has this text already. Returns whether it was another one. */
 export function say(element, text) {
   const before = element.textContent;
   if (before === `${text}`) return false;

@@ -127,7 +127,7 @@ function Group(bridge, queue) {
   );
   let members = [];
 
-  /** Retry each of them, some at a time. */
+  /** Retries each job of the group, TOGETHER at a time. */
   async function retry() {
     const todo = members.map(({ jobId }) => jobId);
     if (!(await confirm(`Retry ${plural(todo.length, 'job')} that failed for this reason?`, 'Retry'))) return;

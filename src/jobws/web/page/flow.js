@@ -7,7 +7,7 @@ import { chip, link } from './parts.js';
 
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
-/** Watches the flow of a job. The element is hidden while no job below is known. */
+/** Watches the flow of the job `root` (model.js). Returns `{node, close()}`; the node is hidden while no job below is known. */
 export function Flow(bridge, { queue, jobId }) {
   const root = { queue, jobId };
   const nodes = new Map();
@@ -35,7 +35,7 @@ export function Flow(bridge, { queue, jobId }) {
     return found;
   }
 
-  /** Events of a job that was there before do not say its name. */
+  /** Looks up jobs that were added before this began, since their events do not tell their names. */
   async function look() {
     asking = null;
     const jobs = [...unnamed].map(({ queue, jobId }) => ({ queue, jobId }));

@@ -1,11 +1,11 @@
-/** How many jobs of a queue ended per minute before the page was opened, from when its last jobs ended. */
+/** How many jobs of a queue ended per minute before the page was opened, computed from the times when its last jobs ended. */
 
 const MINUTE = 60000;
 const SPAN = 10 * MINUTE;
 const STEP = 5000;
 const LIMIT = 200;
 
-/** Returns `[at, rate]` of the last minutes, the oldest first, as far back as the last jobs in this `state` tell. */
+/** Returns `[at, rate]` for the last ten minutes, or less if the last 200 jobs in this `state` do not reach so far. Oldest first. */
 export async function rates(bridge, queue, state) {
   const { jobs, cursor } = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, { state, limit: LIMIT });
   const ends = jobs.map(({ finishedOn }) => finishedOn).filter(Boolean);

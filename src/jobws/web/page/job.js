@@ -138,7 +138,7 @@ export function JobView(page, queue, jobId) {
     }
   }
 
-  /** Read what events do not tell: data, result, reason and stack trace. */
+  /** Reads what events do not tell: the data, a large result, the reason and the stack trace. */
   async function look() {
     const found = await bridge.get('jobs', { queue, jobId }).catch((error) => ({ failed: error }));
     if (found.failed) {

@@ -8,7 +8,7 @@ const GAP = 'Lines may be missing here.';
 const CUT = 'A line was too long, and is cut.';
 const line = (text) => h(text === GAP || text === CUT ? 'div.lost' : 'div', {}, text || ' ');
 
-/** Returns the panel, which is hidden until there is a line. `take` takes the data of a `job-log`. */
+/** Returns `{node, take(data)}`: a panel, which is hidden until there is a line, and what adds the lines of an event `job-log`. */
 export function JobLog() {
   const view = LogView({ label: 'Log of the job', line });
   const count = h('span.hint');

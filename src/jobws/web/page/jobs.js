@@ -5,7 +5,10 @@ import { apply, ENDED, isLater, Job, STATES, timeOf } from './model.js';
 const PAGE = 200;
 const MOST = 10000; // jobs that are kept; the oldest ones that have ended go first
 
-/** Keeps the jobs of `queue`, the last one last. Calls `changed(moved)` after news: whether other rows may be shown. */
+/**
+ * Keeps the jobs of `queue`, in the order in which they were added. `changed(moved)` is called after each change. `moved` is true if
+ * jobs came or went, or changed their state, so that the list is another one.
+ */
 export function Jobs(bridge, queue, changed) {
   const byId = new Map();
   const cursors = new Map(STATES.map((state) => [state, undefined])); // null: there is no further page
@@ -53,7 +56,7 @@ export function Jobs(bridge, queue, changed) {
 
   const wanted = new Set();
   let asking = 0;
-  /** Look up jobs that were not loaded, together. */
+  /** Looks up a job that no page has brought, together with others that are found at about the same time. */
   function look(job) {
     wanted.add(job.jobId);
     asking ||= setTimeout(async () => {
@@ -83,7 +86,7 @@ export function Jobs(bridge, queue, changed) {
     changed(true);
   }
 
-  /** Load the next page of each of the states that has one; the first ones with `again`. */
+  /** Loads the next page of each state that has one, or with `again` the first page of each state. */
   async function load(again = false, states = STATES) {
     if (loading) return loading;
     loading = Promise.all(

@@ -5,8 +5,9 @@ import { h, perFrame } from './dom.js';
 const SPARE = 6; // rows above and below those in sight
 
 /**
- * `Row(item)` returns `{node, draw()}`. `show(items)` shows items, which are identified by themselves. `atEnd()` is
- * called when the viewer comes near the last one; `above(count)` with how many items have come above those in sight.
+ * Returns `{node, show(items), draw(), toTop(), close()}`. `show` shows these items; the same object is the same row as before.
+ * `Row(item)` makes the row of an item, `{node, draw()}`. `atEnd()` is called when the viewer comes near the last item, and
+ * `above(count)` when the number of new items above those in sight has changed.
  */
 export function VirtualList({ label, Row, atEnd, above = () => {} }) {
   const space = h('div.space');
@@ -59,7 +60,7 @@ export function VirtualList({ label, Row, atEnd, above = () => {} }) {
     if (rest !== unseen) above((unseen = rest));
   }
 
-  /** Show `next`. If the viewer has scrolled, the first row in sight stays where it is. */
+  /** Shows the items `next`. If the viewer has scrolled down, the first row in sight stays where it is. */
   function show(next) {
     const at = Math.floor(node.scrollTop / height);
     const there = new Set(next);

@@ -29,7 +29,7 @@ const who = WhoDialog(bridge, tokens);
 const page = {
   bridge,
   queues,
-  /** Call `watcher(queue)` when numbers of a queue change; without a queue when there are other queues. */
+  /** Calls `watcher(queue)` when the numbers of a queue have changed, and `watcher()` when a queue has come or gone. */
   onQueues(watcher) {
     watchers.add(watcher);
     return () => watchers.delete(watcher);
@@ -77,8 +77,8 @@ function leave() {
 }
 
 /**
- * Returns the view of an address: `/`, `/logs`, `/queues/QUEUE`, `/queues/QUEUE/failed`, `/queues/QUEUE/submit`, or
- * `/jobs/QUEUE/ID`. Names are percent-encoded.
+ * Returns the view of an address, `{node, title, close()}`. The addresses are `/`, `/logs`, `/queues/QUEUE`,
+ * `/queues/QUEUE/failed`, `/queues/QUEUE/submit` and `/jobs/QUEUE/ID`. Names are percent-encoded.
  */
 function viewOf(path, query = '') {
   const [, kind, queue, jobId] = path.split('/').map(decoded);

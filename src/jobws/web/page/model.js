@@ -3,7 +3,7 @@
 export const STATES = ['waiting', 'active', 'delayed', 'prioritized', 'waiting-children', 'completed', 'failed'];
 export const ENDED = ['completed', 'failed', 'removed'];
 
-/** Returns a job that nothing but its id is known of, or what a snapshot of the bridge says. */
+/** Returns a job of which only the id is known, and what `snapshot` says. */
 export const Job = (queue, jobId, snapshot = {}) => ({
   queue,
   jobId,
@@ -16,14 +16,14 @@ export const Job = (queue, jobId, snapshot = {}) => ({
 /** The time of an event, from its position. */
 export const timeOf = (id) => (id ? Number.parseInt(id, 10) : undefined);
 
-/** Whether the position `a` is later than `b`, of the same queue. Nothing is earlier than every position. */
+/** Whether the position `a` is later than `b`, of the same queue. No position (undefined or null) is earlier than every position. */
 export function isLater(a, b) {
   if (!a || !b) return !!a;
   const [[ms, seq], [ms2, seq2]] = [a, b].map((each) => each.split('~')[0].split('-').map(Number));
   return ms > ms2 || (ms === ms2 && seq > seq2);
 }
 
-/** Change a job as an event says that happened at `at`. Returns whether the event has changed its state. */
+/** Changes a job by an event that happened at the time `at`. Returns whether this has changed its state. */
 export function apply(job, event, data, at) {
   const before = job.state;
   const tried = (job.attemptsMade ?? 0) + (before === 'active'); // if the attempt is over
@@ -73,7 +73,10 @@ export function ran(job, now) {
   return (job.finishedOn ?? (job.state === 'active' ? now : undefined)) - job.processedOn || undefined;
 }
 
-/** Returns how much of a job is done, 0 to 1, where its progress says that in a usual way; otherwise null. */
+/**
+ * Returns how much of a job is done, 0 to 1. Its progress must be a percentage, or an object that has one (`percent`) or two counts
+ * (`done` and `total`). Otherwise this returns null.
+ */
 export function fraction(progress) {
   if (typeof progress === 'number') return clamp(progress / 100);
   if (!progress || typeof progress !== 'object') return null;

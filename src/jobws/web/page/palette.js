@@ -5,7 +5,7 @@ import { link, queueLink } from './parts.js';
 
 const MOST = 12;
 
-/** Returns the dialog. */
+/** Returns `{node, open()}`: the dialog, and what opens it. */
 export function Palette({ bridge, queues }) {
   const list = h('ul', { id: 'places', role: 'listbox', 'aria-label': 'Places' });
   const field = h('input', {

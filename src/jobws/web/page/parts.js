@@ -2,12 +2,12 @@
 
 import { h } from './dom.js';
 
-/** A state of a job, as a colour and a word. */
+/** Returns a node that shows a state of a job as a colour and a word. */
 export function chip(state) {
   return h('span.chip', { 'data-state': state }, h('i', { 'aria-hidden': 'true' }), h('span', {}, state));
 }
 
-/** A sentence which says that a right is missing; null if it is held. */
+/** Returns a sentence, as a node, that the token lacks the `right` to see `what`; null if it has the right. */
 export function missing({ rights }, right, what, queue, job) {
   if (rights.may(right, queue, job)) return null;
   const place =

@@ -11,7 +11,7 @@ const VIEWS = [
   ['submit', 'Submit', 'submit'],
 ];
 
-/** Returns the head, where `view` is the one that is shown. */
+/** Returns `{node, close()}`. `view` is the name in VIEWS of the view that is shown. */
 export function QueueHead({ bridge, queues, onQueues }, queue, view) {
   const notes = h('span.notes');
   const facts = h('p.facts');

@@ -6,7 +6,7 @@ import { Samples } from './spark.js';
 const LOOK_AGAIN = 60000;
 const MANY = 30;
 
-/** Keeps the queues. Calls `changed(queue)` after news; without `queue` if there is a new one, or one has vanished. */
+/** Keeps the queues. Calls `changed(queue)` after the numbers of a queue changed, and `changed()` after one has come or gone. */
 export function Queues(bridge, changed) {
   const all = new Map();
   let timer;
@@ -23,7 +23,7 @@ export function Queues(bridge, changed) {
     return queue;
   }
 
-  /** Fill the minutes before the page was opened. */
+  /** Adds the rates of the minutes before the page was opened. */
   async function before(queue) {
     // A path cannot hold a slash, and each of very many queues would cost two requests.
     if (queue.label.includes('/') || all.size > MANY || !bridge.rights.may('read:jobs', queue.label)) return;
@@ -46,7 +46,7 @@ export function Queues(bridge, changed) {
     changed(queue);
   }
 
-  /** Read the list, which also says which queues cannot be read. It also has the numbers of the first moment. */
+  /** Reads the list of queues. It says which queues the bridge cannot read, and has the first numbers of each. */
   async function look() {
     clearTimeout(timer);
     const round = ++asked;

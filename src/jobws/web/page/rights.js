@@ -8,7 +8,7 @@ function part(text) {
   }
 }
 
-/** Returns an entry of a scope: what it allows, and the queue and the job for which it does; null for every one. */
+/** Returns one entry of a scope: the action that it allows, and in which queue and for which job; null means every one. */
 function entry(text) {
   const [verb, noun, place, suffix] = text.split(':');
   const [queue, job = '*'] = (place ?? '*').split('/');

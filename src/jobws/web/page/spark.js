@@ -31,7 +31,7 @@ export function Samples() {
   };
 }
 
-/** Returns an SVG element and `draw(series, now)`, which draws each of the series of `Samples` as a line. */
+/** Returns `{node, draw(series, now)}`: an SVG element, in which `draw` draws two `Samples`, of completed and of failed jobs. */
 export function Spark(label) {
   const lines = ['done', 'bad'].map((name) => [
     svg('path', { class: `area ${name}` }),

@@ -18,7 +18,7 @@ const HINTS = {
   token: 'This bridge serves only clients with a token.',
 };
 
-/** Returns the element, and `tell(state, detail)`, which takes what `Bridge` tells. */
+/** Returns `{node, tell(state, detail)}`; `tell` takes what `Bridge` tells (bridge.js). */
 export function Status() {
   const word = h('span');
   const gap = h('button.gap', { type: 'button', hidden: true, onclick: () => (gap.hidden = true) });

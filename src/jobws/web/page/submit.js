@@ -74,7 +74,7 @@ export function SubmitView(page, queue) {
     }
   }
 
-  /** Begin with the data of the last job. */
+  /** Fills the form with the data and the name of the queue's last job, unless the viewer has begun to write. */
   async function example() {
     for (const state of STATES) {
       const { jobs } = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, { state, limit: 1 });

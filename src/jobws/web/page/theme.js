@@ -14,7 +14,7 @@ function chosen() {
   }
 }
 
-/** Returns a button that changes between light and dark. */
+/** Applies the theme that was chosen before. Returns a button that changes between light and dark. */
 export function themeButton() {
   const apply = (theme) => theme && (document.documentElement.dataset.theme = theme);
   apply(chosen());

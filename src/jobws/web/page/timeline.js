@@ -15,7 +15,7 @@ const STATE_OF = {
 const QUIET = ['progress', 'job-log', 'added', 'duplicated'];
 const MOST = 200;
 
-/** Keeps the events of one job, and shows them. */
+/** Returns `{node, take(event, data, at), draw(job, now)}`, which keeps the events of one job and shows them. */
 export function Timeline() {
   const marks = [];
   const bar = h('div.life', { role: 'img' });
@@ -71,7 +71,7 @@ export function Timeline() {
 
   return {
     node,
-    /** Take an event of the job. Returns whether the list is another now. */
+    /** Adds an event of the job, which happened at the time `at`. */
     take(event, data, at) {
       if (!at || event === 'job-log' || event === 'progress') return;
       marks.push({ event, data, at });
