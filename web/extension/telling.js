@@ -30,7 +30,10 @@ export async function showBadge() {
   await chrome.action.setTitle({ title: running ? `jobws: ${running} watched, ${called}` : 'jobws' });
 }
 
-/** Tell that a job has ended. A second time takes the place of the first. A result is not shown: others may see the screen. */
+/**
+ * Tells that a job has ended. A second notification of the same job takes the place of the first. A result is not shown, since others
+ * may see the screen.
+ */
 export const tellEnd = (key, job) =>
   notify(key, `${written(job)} ${job.told.state}`, job.told.state === 'failed' ? job.shown.text : (job.shown.name ?? ''));
 

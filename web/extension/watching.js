@@ -17,8 +17,9 @@ function saidBy({ returnvalue, failedReason, truncated }) {
 }
 
 /**
- * `io` is the adapter's. `ended(key, job)` is awaited for a job that has ended, before this is stored: if the worker is stopped in
- * between, the next one calls it again. `stuck(message)` is called when only the user can help.
+ * Returns `{follow, refresh}`, which are described below. `io` is the adapter's. `ended(key, job)` is awaited for a job that has
+ * ended, before this is stored: if the worker is stopped in between, the next one calls it again. `stuck(message)` is called when
+ * only the user can help.
  */
 export function Watching(io, ended, stuck) {
   let jobs = null; // the adapter, if there is a connection, or one is tried
@@ -149,7 +150,7 @@ export function Watching(io, ended, stuck) {
       }
   }
 
-  /** Make the connection what the store says. */
+  /** Connects, subscribes and leaves, so that exactly the jobs that the store has are watched, and none without a bridge. */
   async function follow() {
     const { bridge: wanted, connection, jobs: stored } = await everything();
     const running = [...stored].filter(([, job]) => !isOutcome(job.told.state));
@@ -165,7 +166,7 @@ export function Watching(io, ended, stuck) {
     }
   }
 
-  /** Ask again for all jobs. The answers have the positions of now, since a job may be silent for as long as its queue remembers. */
+  /** Subscribes again to all jobs. The answers have present positions: the queue may soon have trimmed those of a silent job. */
   function refresh() {
     for (const [key, job] of watched) if (!isOutcome(job.told.state)) subscribe(key, job);
   }

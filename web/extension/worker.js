@@ -1,6 +1,6 @@
 /**
- * The service worker. The browser stops it when it is idle, and always when it wants to; while a WebSocket is open, its pings keep
- * it awake. Every event below wakes it, and then this module runs as a whole: it connects, and goes on from its positions.
+ * The service worker. The browser stops it when it is idle, and may stop it at any time. While a WebSocket is open, its pings keep it
+ * awake. Every event below wakes it, and then this module runs as a whole: it connects, and goes on from its positions.
  */
 
 import { io } from './jobws-all.js';
@@ -9,7 +9,7 @@ import { clean, everything, isOutcome, watch } from './store.js';
 import { showBadge, STUCK, tellEnd, tellNothingFound, tellStuck } from './telling.js';
 import { Watching } from './watching.js';
 
-// The shortest that there is.
+// The shortest interval that browsers allow.
 const ALARM_MINUTES = 0.5;
 
 const watching = Watching(io, tellEnd, tellStuck);
@@ -23,7 +23,7 @@ async function follow() {
 }
 
 let last = Promise.resolve();
-/** Follow what the store says, one time after the other. */
+/** Calls `follow`, after the calls before have ended. */
 const wake = () => (last = last.then(follow, follow));
 
 chrome.runtime.onInstalled.addListener(async () => {

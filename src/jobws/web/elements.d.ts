@@ -30,7 +30,7 @@ export interface JobStateDetail<Result = unknown> {
   reason: string;
 }
 
-/** The base of the elements. Those with the same `url` and `token` share a connection. */
+/** The base class of the elements. Those with the same `url` and `token` share a connection. */
 export class JobwsElement extends HTMLElement {
   /** The token of all elements that have none of their own: a text, or a function that gets one. */
   static token: Token;
@@ -56,7 +56,7 @@ export class JobElement extends JobwsElement {
 /** `<jobws-queue queue="http">`. */
 export class QueueElement extends JobwsElement {
   queue: string | null;
-  /** null: none came yet. */
+  /** The numbers of the queue; null before the first ones came. */
   readonly stats: QueueStats | null;
 }
 

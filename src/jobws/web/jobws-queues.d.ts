@@ -30,8 +30,8 @@ export type QueueEventName = EventName | keyof QueueEventData | 'queue-stats' | 
 
 /**
  * What `watchQueue` yields. `ack`, once for each label: the watch of `queue` (as it was named, maybe `*`) has begun, and all
- * that happens after the positions in `after` follows. `unknownQueue`: there is no such queue yet. `gap`: events of the queue
- * are missing here; null: maybe of every queue. `Custom` are the names of custom events that were asked for.
+ * that happens after the positions in `after` follows. `unknownQueue`: there is no such queue yet. `gap`: events of `queue`
+ * are missing here, or maybe of every queue if it is null. `Custom` are the names of custom events that were asked for.
  */
 export type QueueEvent<Result = unknown, Custom extends string = never> =
   | { [Name in EventName]: Told<Name, JobEventData<Result>[Name]> }[EventName]

@@ -77,7 +77,7 @@ export interface JobSnapshot<Result = unknown> {
   truncated?: true;
   /** Where the event with the result is (H11), if the job is gone and the result was too large for the answer (H6). */
   href?: string;
-  /** How many jobs are below it in its flow (S13): completed, failed, and all. With `children` alone. */
+  /** How many jobs are below it in its flow (S13): completed, failed, and all. Only with `children`. */
   tree?: { done: number; failed: number; total: number };
 }
 

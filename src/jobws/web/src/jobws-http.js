@@ -1,5 +1,5 @@
 /** The fallback for networks that block WebSockets: the same frames over HTTP, in streams. If the network delays streams, the
- * client polls instead. This file is loaded when it is needed. Times are in milliseconds. Brackets: protocol.md. */
+ * client polls instead. This file is loaded when it is needed. Times are in milliseconds. Brackets name rules of protocol.md. */
 
 // A stream over HTTP sends its position every 15 s [H8], so after this silence it is dead, or a proxy delays it.
 const STREAM_SILENCE = 40000;
