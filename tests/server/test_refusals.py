@@ -69,7 +69,7 @@ def check_refusal(name: str, answer: Answer) -> None:
         assert answer.content()["code"] == "forbidden"
         return
     # These answer item by item.
-    assert name in ("POST lookup", "POST events", "POST ... queue", "POST ... numbers"), (name, answer)
+    assert name in ("POST lookup", "POST events", "POST ... queue", "POST ... numbers", "POST ... flow"), (name, answer)
     assert answer.status == 200
     assert b'"code":"forbidden"' in answer.body
     told = answer.body.replace(b'"queues":[]', b"")

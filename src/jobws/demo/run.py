@@ -69,7 +69,11 @@ async def demo(
         redis = stack.enter_context(EmbeddedRedis(binary=redis_server))
         endpoint = stack.enter_context(SparqlEndpoint())
         start_worker = partial(stack.enter_context, _worker(redis.url, root, endpoint.url))
-        settings = Settings(redis=redis.url, port=port)
+        # Everything here is the viewer's own, so the page shows and does all that it can.
+        everything = ("*",)
+        settings = Settings(
+            redis=redis.url, port=port, allow_actions=True, show_data=everything, show_stacktraces=everything
+        )
         listener = listening_socket(settings.host, settings.port)
         started = _Started()
         failure: JobwsError | None = None
