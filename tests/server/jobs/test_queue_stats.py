@@ -186,9 +186,10 @@ async def test_they_come_over_event_streams_too(redis: Redis) -> None:
     redis.make_queue("http")
     async with often(redis.url) as live:
         async with frame_source(live.url, [{"event": "subscribe-queue", "data": STATS}]) as source:
-            frames = [await source.frame() for _ in range(3)]
-        assert [frame["event"] for frame in frames] == ["hello", "ack", "queue-stats"]
-        assert frames[2]["data"]["counts"] == COUNTS
+            assert [(await source.frame())["event"] for _ in range(2)] == ["hello", "ack"]
+            while (frame := await source.frame())["event"] == "pong":
+                pass
+        assert (frame["event"], frame["data"]["counts"]) == ("queue-stats", COUNTS)
 
 
 async def test_a_job_waits_since_its_event(redis: Redis) -> None:
