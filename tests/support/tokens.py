@@ -25,7 +25,7 @@ def keyed_bridge(redis_url: str, **settings: Any) -> AbstractAsyncContextManager
 
 def jwt(scope: str, *, seconds: float = VALID_SECONDS, key: object = SECRET, **claims: object) -> str:
     """Return a token that expires in `seconds`; a day if they are not given."""
-    return signed_token({"alg": "HS256"}, {"scope": scope, "exp": int(time.time() + seconds), **claims}, key)
+    return signed_token({"alg": "HS256"}, {"scope": scope, "exp": time.time() + seconds, **claims}, key)
 
 
 def bearer(scope: str, *, seconds: float = VALID_SECONDS, **claims: object) -> dict[str, str]:

@@ -124,9 +124,9 @@ async def test_a_bridge_without_keys_takes_every_token(redis: Redis) -> None:
 
 
 async def test_a_token_expires(redis: Redis) -> None:
-    """It is valid for a second. What is subscribed goes on in the grace time, in which another token is taken."""
-    async with keyed_bridge(redis.url, queues=QUEUES, expiring_seconds=60, grace_seconds=1) as live:
-        token = jwt("read:jobs:http read:logs", seconds=1)
+    """It is valid for two seconds. What is subscribed goes on in the grace time, in which another token is taken."""
+    async with keyed_bridge(redis.url, queues=QUEUES, expiring_seconds=60, grace_seconds=2) as live:
+        token = jwt("read:jobs:http read:logs", seconds=2)
         async with raw_client(live.url) as client, raw_client(live.url) as other:
             expires = (await authenticate(client, token))["data"]["expires"]
             assert await client.receive() == {"event": "expiring", "data": {"expires": expires}}
