@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -52,6 +53,15 @@ async def test_a_no_is_kept_for_5_seconds_at_most() -> None:
     await anyio.sleep(0.1)
     assert await world.may_read()
     assert world.authorizer.times == [0, 5]
+
+
+@on_test_clock
+async def test_no_answer_is_kept_when_its_token_has_expired() -> None:
+    """However long its `ttl` is."""
+    world = World(Authorizer("http", ttl=3600))
+    world.authorizer.token_info = TokenInfo(None, round(time.time() * 1000) - 1)
+    assert [await world.may_read(), await world.may_read()] == [True, True]
+    assert world.authorizer.times == [0, 0]
 
 
 @on_test_clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import replace
@@ -142,7 +143,11 @@ class Gate:
     def _recall(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
         """Return the answer to a check that is still valid for new requests with this token."""
         token_hash = rights.subject.identity.token_hash
-        if token_hash not in self._token_infos:  # without it, the holder of the token would seem to be another one
+        info = self._token_infos.get(token_hash)
+        if info is None:  # without it, the holder of the token would seem to be another one
+            return None
+        # Then only the authorizer knows whether the token is valid for longer now. Its `ttl` counts on another clock.
+        if info.expires_ms is not None and info.expires_ms <= time.time() * 1000:
             return None
         verdict = self._verdicts.get((token_hash, check))
         return None if verdict is None or verdict.until <= now else verdict
