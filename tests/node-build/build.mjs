@@ -16,6 +16,7 @@ const INTERNAL = `acknowledge acknowledged again alive answer anywhere ask asked
   turn unsent upgrade want wanted watcher`.split(/\s+/);
 
 const sources = new URL('../../src/jobws/web/src/', import.meta.url).pathname;
+const absWorkingDir = new URL('../../', import.meta.url).pathname; // jobws-all.js has paths from here, wherever this is called
 const folder = process.argv[2];
 let mangleCache = {}; // the same names in all of them
 await mkdir(folder, { recursive: true });
@@ -29,6 +30,7 @@ const beside = {
 async function make(name, source, external) {
   const made = await build({
     entryPoints: [join(sources, source)],
+    absWorkingDir,
     bundle: true,
     external,
     plugins: [beside],
