@@ -75,6 +75,7 @@ def test_a_failure_tells_its_reason() -> None:
 def test_a_job_that_is_gone_is_reported_unless_something_newer_is_known() -> None:
     bridge = Bridge()
     client = watching(bridge)
+    bridge.publish("5-0", event("active", "2"))
     deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
     assert client.received() == [("removed", "5-0~0")]
     deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
@@ -87,6 +88,19 @@ def test_a_job_that_is_gone_is_reported_unless_something_newer_is_known() -> Non
     assert client.received() == []
     deliver_outcome(client.fanout, owe(client), None, "7-0", seen(client))
     assert client.received() == [("removed", "7-0~0")], "what the hash says is as new as the event"
+
+
+def test_a_job_that_is_gone_is_not_reported_before_an_entry_that_may_be_its_outcome() -> None:
+    bridge = Bridge()
+    client = watching(bridge)
+    deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
+    assert client.received() == []
+    (owed,) = client.owed()
+    bridge.publish("4-0", event("failed", failedReason="x"))
+    assert client.received() == [("failed", "4-0")]
+    bridge.publish("5-0", event("active", "2"))
+    deliver_outcome(bridge.fanout, owed, None, "5-0", seen(client))
+    assert client.received() == []
 
 
 def test_an_outcome_of_the_life_before_is_reported_and_the_job_lives_on() -> None:

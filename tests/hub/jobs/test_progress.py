@@ -13,7 +13,7 @@ from jobws.protocol.messages import AuthenticatedData
 from jobws.protocol.request_types import Authenticate
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.sight import sight
-from tests.support.steps import begin_again
+from tests.support.steps import begin_again, do_all
 
 if TYPE_CHECKING:
     from jobws.redis.commands import Entry
@@ -281,6 +281,21 @@ def test_a_gap_comes_after_what_is_held_and_nothing_is_held_then() -> None:
     assert bridge.fanout.progress.of_queue("http") == []
     bridge.report(3)
     assert client.received() == [("progress", None)]
+
+
+def test_a_window_may_end_while_a_gap_is_sent() -> None:
+    bridge = Merging()
+    client = subscribe(bridge)
+    other = subscribe(bridge, {**ALL, "jobId": "2"})
+    for job_id, number in (("1", 1), ("2", 2)):
+        bridge.report(number, job_id)
+    _, floor = bridge.fanout.begin_reread("http", "2-0", "0-0")
+    steps = bridge.fanout.send_gap("http", "recreated", floor)
+    next(steps)
+    assert bridge.after(SECONDS) is None
+    do_all(steps)
+    for each in (client, other):
+        assert [name for name, _ in each.received()] == ["progress", "gap"]
 
 
 def test_what_waits_for_older_events_is_merged_and_comes_after_them() -> None:

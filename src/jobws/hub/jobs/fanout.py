@@ -246,11 +246,12 @@ class Fanout(PublishedStreams):
         This is a generator of short steps, which the caller must exhaust.
         """
         for window in self.progress.of_queue(queue):
-            batch = Batch(self, queue, 0.0)
-            batch.end_window(window)
-            self.progress.close(window)
-            self._finish(batch)
-            yield
+            if self.progress.is_open(window):  # it may have ended between two steps
+                batch = Batch(self, queue, 0.0)
+                batch.end_window(window)
+                self.progress.close(window)
+                self._finish(batch)
+                yield
         yield from super().send_gap(queue, reason, floor)
 
     def forget(self, queue: str) -> None:

@@ -114,6 +114,10 @@ class Windows:
             self._on_open()
         self.in_order[window] = None
 
+    def is_open(self, window: Window) -> bool:
+        """Return whether this window was not closed."""
+        return window in self.in_order
+
     def first_ended(self, now: float) -> Window | None:
         """Return a window that has ended at the time `now`, or None. The caller calls `begin_again` or `close`."""
         window = next(iter(self.in_order), None)

@@ -73,16 +73,16 @@ def _replay_of_job(fanout: Fanout, of: Replay, index: int, entry: Entry | None) 
 def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
     """Deliver an outcome that the stream does not have, made from the job's hash.
 
-    Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. If
-    the queue had a gap since the look-up, the outcome is looked up again, since the job may have had another outcome in
-    the gap.
+    Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. The
+    outcome is looked up again if the queue had a gap since the look-up, since the job may have had another outcome in
+    the gap. So it is if the job is gone and an entry that was not published yet may be its outcome.
 
     Args:
         fanout: Where events pass.
         owed: The subscription and the queue.
         snapshot: The contents of the hash. None means that the job is gone, so that its outcome is `removed`.
-        moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty. All entries up to this
-            id were published.
+        moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty. The caller has waited
+            for some seconds until all entries up to this id were published.
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
@@ -95,6 +95,9 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         return
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
+    if snapshot is None and position(fanout.cursors.get(queue, START)) < position(last):
+        subscription.client.owe(subscription, queue)
+        return
     request, client = subscription.request, subscription.client
     job_id = (request.key.job_id or "").encode()
     transition = fanout.history.of(queue).last_transition(job_id)
