@@ -1,7 +1,6 @@
 /** The jobs of one queue: what Redis has of them, page by page, and what happens while they are shown. */
 
 import { apply, ENDED, isLater, Job, STATES, timeOf } from './model.js';
-import { notify } from './notify.js';
 
 const PAGE = 200;
 const MOST = 10000; // jobs that are kept; the oldest ones that have ended go first
@@ -14,6 +13,7 @@ export function Jobs(bridge, queue, changed) {
   const byId = new Map();
   const cursors = new Map(STATES.map((state) => [state, undefined])); // null: there is no further page
   let order = [];
+  let most = MOST; // more are kept if they have not ended
   let loading = null;
   let begun = false;
   let left = false;
@@ -38,7 +38,7 @@ export function Jobs(bridge, queue, changed) {
     const moved = apply(job, event, data, timeOf(id));
     job.at = id ?? job.at;
     changed(moved || event === 'added');
-    if (order.length > MOST) forget();
+    if (order.length > most) forget();
   }
 
   function drop(job) {
@@ -52,6 +52,7 @@ export function Jobs(bridge, queue, changed) {
     const gone = new Set(order.filter(({ state }) => ENDED.includes(state)).slice(0, MOST / 10));
     order = order.filter((each) => !gone.has(each));
     for (const { jobId } of gone) byId.delete(jobId);
+    most = Math.max(MOST, order.length + MOST / 10);
     changed(true);
   }
 
@@ -93,7 +94,7 @@ export function Jobs(bridge, queue, changed) {
     loading = Promise.all(
       states.filter((state) => again || cursors.get(state) !== null).map((state) => page(state, again)),
     );
-    await loading.catch((error) => left || notify(error.message, 'bad'));
+    await loading.catch(() => {});
     loading = null;
     sort();
   }
