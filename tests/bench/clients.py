@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["jobws", "socketio", "plain"]
+Kind = Literal["jobws", "socketio", "plain", "board"]
 
 # Every event that is counted contains this once.
 MARK: Final = b'"returnvalue"'

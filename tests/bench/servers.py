@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from tests.bench.clients import Kind
 
 OPPONENT = Path(__file__).parent / "opponent"
-_SCRIPTS: dict[Kind, str] = {"socketio": "bridge.mjs", "plain": "plain.mjs"}
+BOARD = Path(__file__).parent / "board"
+_SCRIPTS: dict[Kind, Path] = {
+    "socketio": OPPONENT / "bridge.mjs",
+    "plain": OPPONENT / "plain.mjs",
+    "board": BOARD / "board.mjs",
+}
 # A script, so that Redis writes events without waiting for a client. The jobs take the events in turn. ARGV: prefix of
 # the job ids, number of events, number of jobs, bytes of padding, name of the event.
 _EVENTS = """
@@ -98,11 +104,12 @@ def redis_server() -> Iterator[int]:
         process.wait()
 
 
-def install_opponent() -> None:
-    """Install the opponent's packages, unless they are installed."""
-    if not all((OPPONENT / "node_modules" / package).is_dir() for package in ("socket.io", "ws")):
+def install_opponent(folder: Path = OPPONENT) -> None:
+    """Install the packages that the folder's package.json names, unless they are installed."""
+    packages = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    if not all((folder / "node_modules" / package).is_dir() for package in packages):
         subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=OPPONENT, check=True
+            ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"], cwd=folder, check=True
         )
 
 
@@ -125,9 +132,7 @@ def server(
         lines, mark = process.stderr, " serves http"
     else:
         environment = {**os.environ, "PORT": str(port), "REDIS_PORT": str(redis_port), "NODE_ENV": "production"}
-        process = subprocess.Popen(
-            ["node", _SCRIPTS[kind]], cwd=OPPONENT, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        process = subprocess.Popen(["node", _SCRIPTS[kind]], stdout=subprocess.PIPE, text=True, env=environment)
         lines, mark = process.stdout, "ready"
     try:
         assert lines is not None
