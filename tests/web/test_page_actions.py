@@ -138,3 +138,30 @@ async def test_it_recovers_from_a_bridge_that_is_killed(redis: Redis, chromium: 
                 await says(page, ".jobhead .chip", "completed")
                 await says(page, ".tree", "done")
                 assert await page.run(EVENTS) == ["waiting", "active", "completed"]
+
+
+async def test_the_list_is_used_by_keyboard(redis: Redis, chromium: Chromium) -> None:
+    for number in range(100):
+        redis.add_job("http", f"n{number}", name="fetch", timestamp=1000 + number)
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await page.until("() => document.querySelector('.space')?.clientHeight >= 100 * 44")
+        await chromium.run(page.tab.focus, ".list")
+        for key in ("ArrowDown", "ArrowDown", "End", "ArrowUp"):
+            await chromium.run(page.tab.keyboard.press, key)
+        assert await page.run("document.activeElement.getAttribute('href')") == "#/jobs/http/n1"
+        await chromium.run(page.tab.keyboard.press, "Enter")
+        await says(page, ".jobhead .chip", "waiting")
+        assert await page.run("document.activeElement.id") == "main"
+
+
+async def test_a_thousand_queues(redis: Redis, chromium: Chromium) -> None:
+    for number in range(1000):
+        redis.make_queue(f"q{number:04}")
+    async with live_bridge(redis.url, queues=("*",)) as live, chromium.page(live.url + "/") as page:
+        await page.until("() => document.querySelectorAll('.row').length === 1000")
+        names = "[...document.querySelectorAll('.row .name a')].map((each) => each.innerText)"
+        assert await page.run(names) == [f"q{number:04}" for number in range(1000)]
+        # Lines are drawn for what is in sight.
+        drawn = "document.querySelectorAll('.spark .line[d^=M]').length"
+        await page.until(f"() => {drawn} > 0")
+        assert await page.run(drawn) < 100

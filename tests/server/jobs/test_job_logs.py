@@ -234,7 +234,11 @@ async def test_while_redis_refuses_to_tell_lines_the_outcome_waits(own_redis: Ca
     """An error does not mean an empty list. BUSY, while a script runs, has the same effect as NOPERM."""
     redis = own_redis()
     redis.add_job("http", "j", state="active")
-    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+    patient = Intervals(job_log_hold_seconds=job_log_schedule.MAX_HOLD_SECONDS)
+    async with (
+        live_bridge(redis.url, queues=("http",), intervals=patient) as live,
+        raw_client(live.url) as client,
+    ):
         await client.ask("subscribe-job", WITH_LOGS)
         await quiet(live.bridge)  # the bridge knows that the list is empty
         redis.client.acl_setuser("default", enabled=True, commands=["-lrange"])

@@ -60,8 +60,9 @@ async def test_what_a_young_queue_lost_is_reported(redis: Redis, known_before: b
 
 
 async def test_a_young_queue_of_which_nothing_was_trimmed_has_no_gap(redis: Redis) -> None:
+    """There is no such job, which a sweep would report."""
     async with (
-        live_bridge(redis.url, queues=("*",), discover_seconds=0.1) as live,
+        live_bridge(redis.url, queues=("*",), discover_seconds=0.1, sweep_seconds=3600) as live,
         raw_client(live.url) as client,
     ):
         await client.ask("subscribe-job", {"jobId": "1", "events": ["*"]})

@@ -142,7 +142,9 @@ def test_a_burst_from_three_processes(redis: Redis) -> None:
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "asgi"])
 async def test_a_client_that_does_not_read_is_not_closed_for_it(redis: Redis, direct: bool) -> None:
-    async with live_bridge(redis.url, outbox_bytes=500_000, direct=direct) as live:
+    """As long as that is shorter than `slow_seconds` and `silence_seconds`."""
+    patient: dict[str, Any] = {"slow_seconds": 3600.0, "silence_seconds": 3600.0}
+    async with live_bridge(redis.url, outbox_bytes=500_000, direct=direct, **patient) as live:
         with await anyio.to_thread.run_sync(partial(Peer, live.url, "/logs", receive_bytes=65_536)) as peer:
 
             def begin() -> list[str]:

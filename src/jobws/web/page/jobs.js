@@ -1,6 +1,7 @@
 /** The jobs of one queue: what Redis has of them, page by page, and what happens while they are shown. */
 
 import { apply, ENDED, isLater, Job, STATES, timeOf } from './model.js';
+import { notify } from './notify.js';
 
 const PAGE = 200;
 const MOST = 10000; // jobs that are kept; the oldest ones that have ended go first
@@ -94,7 +95,7 @@ export function Jobs(bridge, queue, changed) {
     loading = Promise.all(
       states.filter((state) => again || cursors.get(state) !== null).map((state) => page(state, again)),
     );
-    await loading.catch(() => {});
+    await loading.catch((error) => left || notify(error.message, 'bad'));
     loading = null;
     sort();
   }

@@ -37,29 +37,47 @@ export function Overview({ bridge, queues, onQueues }) {
     empty,
   );
   const dirty = new Set();
+  let others = true; // whether there may be other queues than those in `rows`
   const draw = perFrame(() => {
+    if (others) build();
     for (const queue of dirty) rows.get(queue.label)?.draw();
     dirty.clear();
   });
+  // A bridge may have a thousand queues. Lines are drawn for those in sight.
+  const inSight = new Set();
+  const sight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) isIntersecting ? inSight.add(target) : inSight.delete(target);
+    tick();
+  });
+  const tick = () => rows.forEach((row) => inSight.has(row.node) && row.tick());
 
   function build() {
+    others = false;
     const sorted = queues.sorted();
-    for (const label of rows.keys()) if (!queues.get(label)) rows.delete(label);
+    for (const [label, { queue, node: row }] of rows)
+      if (queues.get(label) !== queue) {
+        sight.unobserve(row);
+        rows.delete(label);
+      }
     for (const queue of sorted)
-      if (!rows.has(queue.label) || rows.get(queue.label).queue !== queue) rows.set(queue.label, Row(queue));
+      if (!rows.has(queue.label)) {
+        const row = Row(queue);
+        rows.set(queue.label, row);
+        sight.observe(row.node);
+        row.draw();
+      }
     list.replaceChildren(head, ...sorted.map(({ label }) => rows.get(label).node));
-    for (const queue of sorted) rows.get(queue.label).draw();
     empty.hidden = sorted.length > 0;
     list.hidden = !sorted.length;
   }
 
   const leave = onQueues((queue) => {
-    if (!queue) return build();
-    dirty.add(queue);
+    if (queue) dirty.add(queue);
+    else others = true;
     draw();
   });
   build();
-  const stop = whileVisible(() => rows.forEach((row) => row.tick()), 1000);
+  const stop = whileVisible(tick, 1000);
   return {
     node,
     title: 'Queues',
@@ -67,6 +85,7 @@ export function Overview({ bridge, queues, onQueues }) {
       leave();
       stop();
       draw.stop();
+      sight.disconnect();
     },
   };
 }
@@ -131,7 +150,6 @@ function Row(queue) {
         notes.dataset.text = text;
         notes.replaceChildren(...problems.map(([kind, each]) => h(`span.note.${kind}`, {}, each)));
       }
-      tick();
     },
   };
 }
