@@ -110,12 +110,21 @@ async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chrom
 
 async def test_a_failed_job_shows_its_reason(redis: Redis, chromium: Chromium) -> None:
     redis.add_job(
-        "http", "7", state="failed", name=HOSTILE, timestamp=1, processedOn=2, finishedOn=3, failedReason=HOSTILE
+        "http",
+        "7",
+        state="failed",
+        name=HOSTILE,
+        timestamp=1000,
+        processedOn=3000,
+        finishedOn=4000,
+        failedReason=HOSTILE,
     )
     async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
         await says(page, ".jobhead .chip", "failed")
         await says(page, ".failure .reason", HOSTILE)
         await says(page, "h1", HOSTILE)
+        # Of this end there is no event, only the job's hash.
+        await says(page, ".life [data-state=active] b", "ran 1.0 s")
         await page.run("location.hash = '#/jobs/http/none'")
         await says(page, ".jobhead .chip", "unknown")
 
@@ -130,7 +139,7 @@ async def test_it_says_that_only_http_gets_through(redis: Redis, chromium: Chrom
         tasks.start_soon(proxy.run)
         await anyio.lowlevel.checkpoint()
         async with chromium.page(f"http://127.0.0.1:{proxy.port}/#/jobs/http/7") as page:
-            await says(page, ".status .pill", "Live over HTTP")
+            await says(page, ".status .pill", "Over HTTP")
             begin(redis, "http", "7")
             await says(page, ".jobhead .chip", "active")
         tasks.cancel_scope.cancel()

@@ -30,7 +30,7 @@ async def test_it_asks_for_a_token_and_keeps_it_in_the_tab(redis: Redis, chromiu
         keyed_bridge(redis.url, queues=("http", "sparql")) as live,
         chromium.page(live.url + "/#/queues/http") as page,
     ):
-        await says(page, ".status .pill", "Token needed")
+        await says(page, ".status .pill", "No token")
         assert await page.run("document.querySelector('dialog.token input').type") == "password"
         await give(chromium, page, jwt("admin", key=b"x" * 32))
         await says(page, "dialog.token .problem", "the token is not accepted; the bridge's log says why")

@@ -168,6 +168,8 @@ export function JobView(page, queue, jobId) {
 
   function take(event, told, id) {
     if (event === 'job-log') return log.take(told);
+    // An outcome that is made from the job's hash has no time of its own, but the hash has it [protocol.md, R2].
+    if (id?.includes('~')) return look();
     const at = timeOf(id) ?? bridge.now();
     timeline.take(event, told, at);
     if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it

@@ -5,11 +5,11 @@ import { h, say } from './dom.js';
 const WORDS = {
   connecting: 'Connecting',
   live: 'Live',
-  http: 'Live over HTTP',
+  http: 'Over HTTP',
   reconnecting: 'Reconnecting',
   offline: 'No bridge',
   stopped: 'Stopped',
-  token: 'Token needed',
+  token: 'No token',
 };
 const HINTS = {
   live: 'Events arrive over a WebSocket.',
