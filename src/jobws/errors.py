@@ -8,6 +8,7 @@
     ├── RequestError              a client's request cannot be served; has the protocol's error code
     │   └── RateLimitedError      a client sends too much; has how long it must wait
     ├── TokenRefusedError         a token is refused; has a code for the client, and a reason for the operator alone
+    │   └── UnknownKeyError       it names a key that the key set does not have, or not yet
     └── ClientError               raised by the Python client
         ├── UnreachableError      there is no bridge at the URL
         ├── RefusedError          the bridge refuses us for good (close codes 45xx, HTTP 403)

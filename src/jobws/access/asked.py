@@ -82,11 +82,12 @@ class Rehearsal:
             no limit.
 
     Attributes:
-        count: How many checks were gone through.
+        count: How many checks were gone through. A check that comes twice counts twice.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
         answers: The answers that were needed and are there.
         missing: The checks that were needed and have no answer. Each counts as a no.
-        seeks: Whether something depends on which queues there are.
+        seeks: Whether the request looked through all queues, so that the checks that it needs depend on which queues
+            there are.
     """
 
     __slots__ = ("_find", "_most", "answers", "count", "labels", "missing", "seeks")
@@ -116,7 +117,10 @@ class Rehearsal:
         return verdict.allow
 
     def check_count(self) -> None:
-        """Check that not too many checks were gone through. Raises RequestError (`too-many`)."""
+        """Raise RequestError (`too-many`) if more checks were gone through than the limit allows.
+
+        `include` raises this, too. A caller that suppresses the errors of `include` calls this method afterwards.
+        """
         if self._most is not None and self.count > self._most:
             sentence = f"the authorizer would be asked more than {self._most} questions; name the `queue` of each job"
             raise RequestError("too-many", sentence)
@@ -142,9 +146,11 @@ class AskedRights:
 
     Attributes:
         due: The time, as in `Verdict`, at which to find out which answers the client's subscriptions need, and to ask
-            again for those that are no longer valid. Infinity means that no such time is set.
+            again for those that are no longer valid. Infinity means that no such time is set. `take` and `keep` set
+            it, and others may set an earlier time.
         entries: Empty. The entries of a scope are not read where an authorizer decides.
-        in_use: Whether requests that were judged are still to be served. Meanwhile no answer may be dropped.
+        in_use: Whether requests that were judged are still to be served. Meanwhile `keep` drops no answer. Set by the
+            object that serves these requests; False at first.
         labels: The labels of all queues; a live view.
         subject: Of whom the authorizer is asked.
         token_info: What the authorizer said of the token last.
@@ -198,10 +204,11 @@ class AskedRights:
 
         Args:
             examine: Tests, on the `Rehearsal` that it is given, each right that the request needs. It may be called
-                more than once, and must change nothing. If it raises RequestError, the checks before count.
+                more than once, and must change nothing. If it raises RequestError, this method does not: the authorizer
+                is asked about the checks up to then.
 
         Raises:
-            RequestError: `unavailable` or `too-many`. The request cannot be judged now.
+            RequestError: `unavailable`: the request cannot be judged now; or `too-many`: it needs too many checks.
         """
         return self._judge(self, examine)
 
@@ -223,7 +230,8 @@ class AskedRights:
     def take(self, verdicts: Mapping[Check, Verdict], now: float) -> None:
         """Take further answers.
 
-        The client's subscriptions are due at `now` if one of the answers takes back a yes, or if there are many.
+        `due` becomes `now`, unless it is earlier, if one of the answers takes back a yes, or if there are now so many
+        answers that those that no subscription needs are to be dropped.
         """
         for check, verdict in verdicts.items():
             before = self.verdicts.get(check)

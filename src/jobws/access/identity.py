@@ -23,7 +23,7 @@ class AnyRights(Protocol):
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The entries of the scope, if it decides."""
+        """The entries of the scope. Empty where an authorizer decides."""
         ...
 
     def include(self, action: Action, queue: str | None, job_id: str | None) -> bool:
@@ -83,7 +83,7 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a client is and what it may do. It comes from a token that was verified, or from `of`.
+    """Who a client is and what it may do, as a token, an authorizer or an application (`of`) says.
 
     Attributes:
         iss: The token's issuer; None if the token names none.
@@ -93,7 +93,8 @@ class Identity:
         token_hash: The SHA-256 of the token's text; empty if there is no token.
         key: The fingerprint of the key that verified the token; None for a static token or no token.
         jti: The token's own id, by which it can be revoked; None if it has none.
-        address: The address from which the token came, if nobody has verified the token, and the address is limited.
+        address: For a token that only the authorizer can judge, the address from which it came. None for other
+            clients, and if addresses have no limits.
     """
 
     iss: str | None
@@ -121,9 +122,10 @@ class Identity:
 
     @property
     def holder(self) -> Holder:
-        """What limits are counted by: the issuer and `sub`, or the token's hash if there is no `sub`.
+        """The issuer and `sub`, or the token's hash if there is no `sub`. Connections are counted by it.
 
-        Identities from `of` have a `sub`, and those from tokens have a hash. `ANYONE` has neither; see `payer_of`.
+        Other limits are counted by `payer`. `ANYONE`, the caller of a bridge without keys, has neither a `sub` nor a
+        token: its holder is empty bytes, and limits do not count it.
         """
         return self.token_hash if self.sub is None else (self.iss, self.sub)
 

@@ -66,7 +66,7 @@ def new_token(random: bytes) -> str:
 
 
 def line_of(token: str, *, sub: str, expiry: str, rights: Rights) -> str:
-    """Return the line of the file for a token. `expiry` is `never`, or a time such as `2027-01-31T12:00:00Z`.
+    """Return a token's line of the file, without a line feed. `expiry`: `never`, or such as `2027-01-31T12:00:00Z`.
 
     Raises:
         ValueError: `sub` or `expiry` is malformed.

@@ -33,7 +33,10 @@ def without_child(fields: Sequence[bytes]) -> list[bytes] | None:
 
 
 def snapshot_without_child(snapshot: JobSnapshot) -> JobSnapshot:
-    """Return a snapshot without the child's name, and then also without the stack trace, which repeats the reason."""
+    """Return a snapshot without the child's name and without the stack trace, which repeats it.
+
+    A snapshot whose reason names no child is returned unchanged.
+    """
     reason = snapshot.failed_reason
     if reason is UNSET or not _NAMES_CHILD.fullmatch(reason.encode(errors="replace")):
         return snapshot

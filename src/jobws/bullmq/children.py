@@ -1,8 +1,8 @@
 """Builds the queries that find the jobs below jobs, and parses the replies. Pure.
 
-A job's children are in four lists, `family.LISTS`; each item is the key of a child. BullMQ adds a child to the first in
-the step that adds the job, and moves it on in the step that ends it. A child with `removeDependencyOnFailure` that
-fails is in none. Then only its own hash says which job is above it, in `parentKey`.
+A job's children are in four lists, `family.LISTS`; each item is the key of a child. The step in which BullMQ adds a
+child puts it into the first list of its parent, and the step that ends it moves it to another one. A child with
+`removeDependencyOnFailure` that fails is in none. Then only its own hash says which job is above it, in `parentKey`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ _COUNTS: Final = ("SCARD", "HLEN", "HLEN", "ZCARD")
 
 
 class Counts(NamedTuple):
-    """How many children a job has: that have not ended, that completed, and that failed, ignored or not."""
+    """How many children a job has, by what became of them.
+
+    Attributes:
+        waiting: Those that have not ended.
+        completed: Those that completed.
+        ignored: Those that failed, where the job ignores this.
+        failed: The others that failed.
+    """
 
     waiting: int
     completed: int
@@ -36,7 +43,7 @@ class Counts(NamedTuple):
 
 
 class Children(NamedTuple):
-    """The keys of a job's children: that have not ended, that completed, and that failed, ignored or not."""
+    """The keys of a job's children, in the same four groups as `Counts`."""
 
     waiting: list[bytes]
     completed: list[bytes]
@@ -45,7 +52,7 @@ class Children(NamedTuple):
 
 
 class CountChildren(Struct, frozen=True):
-    """A query for how many children some jobs have, given by their keys: for each job, a number for each of `LISTS`."""
+    """A query for how many children some jobs have. The jobs are given by their keys."""
 
     keys: tuple[bytes, ...]
 
@@ -102,7 +109,7 @@ class ListParents(Struct, frozen=True):
 
 
 class ReadEnds(Struct, frozen=True):
-    """A query for the last id of the streams of some queues."""
+    """A query for the id of the newest entry in the stream of each of some queues."""
 
     queues: tuple[Queue, ...]
 
@@ -111,7 +118,7 @@ class ReadEnds(Struct, frozen=True):
         return [("XREVRANGE", queue.key("events"), "+", "-", "COUNT", 1) for queue in self.queues]
 
     def parse(self, replies: Sequence[object]) -> dict[str, str]:
-        """Return the last ids by label, without empty streams.
+        """Return the ids by label. A queue whose stream has no entry now is left out.
 
         Raises:
             RedisUnavailableError: Redis does not tell.

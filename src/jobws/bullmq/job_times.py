@@ -25,5 +25,8 @@ class AddedAt(Struct, frozen=True):
         return [("HGET", self.queue.key(job_id), "timestamp") for job_id in self.job_ids]
 
     def parse(self, replies: Sequence[object]) -> list[int]:
-        """Return when they were added, in milliseconds since 1970 on their producers' clocks, where this is known."""
+        """Return when the jobs were added, in milliseconds since 1970 on their producers' clocks.
+
+        The times are in the order of `job_ids`. A job whose time is unknown is left out.
+        """
         return [int(reply) for reply in replies if isinstance(reply, bytes) and reply.isdigit()]

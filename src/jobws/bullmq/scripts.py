@@ -33,7 +33,8 @@ async def run_script(
         transaction: A pipeline of redis-py that is a transaction. It may watch keys.
         queue: The queue.
         job_id: The job.
-        call: Calls a method of the package's `Scripts`, which knows the script's keys and arguments.
+        call: Given a `Scripts` object of the package, which knows the scripts' keys and arguments, calls one of its
+            methods. The object puts the script into the transaction in place of running it.
 
     Raises:
         RequestError: `unknown-job`.

@@ -50,7 +50,7 @@ class Submitter:
 
 
 def _store_texts(scripts: Any) -> None:
-    """Let the package store data that is JSON text as it is. Idempotent.
+    """Let one `Scripts` object of BullMQ's package store data that is `msgspec.Raw` as it is. Idempotent.
 
     The package encodes data itself. A megabyte takes up to 40 ms, in which the GIL lets no other thread run.
     """

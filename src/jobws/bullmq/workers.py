@@ -28,11 +28,12 @@ _WAITING: Final = frozenset({b"bzpopmin", b"brpoplpush"})
 
 
 class Workers(Struct, frozen=True):
-    """The connections of Redis that may belong to workers, by their names. Addresses are not kept.
+    """The connections of Redis, some of which belong to workers. Only their names are kept, not their addresses.
 
     Attributes:
-        names: How many connections have a name.
-        waiting: How many of these wait for jobs, or have waited before their worker got one, or are still new.
+        names: By name, how many connections have it.
+        waiting: By name, how many of these connections wait for jobs, or have waited before their worker got one, or
+            are still new.
         all_named: Whether each connection that waits for jobs has a name with a colon, as BullMQ gives it.
     """
 

@@ -32,6 +32,8 @@ def retry(
 ) -> int:
     """Let a failed job wait for another run. Exit code: 0 done, 1 it has not failed, 4 unknown.
 
+    With --failed, it is 0 even if no job of the queue has failed.
+
     Args:
         job: The job, as QUEUE/ID; with --failed, the label of a queue.
         failed: Retry all failed jobs of the queue, and print how many there are.
@@ -71,7 +73,7 @@ def remove(
 
 
 def pause(queue: str, *, url: Url = DEFAULT_URL, credentials: Credentials = None) -> int:
-    """Let no worker take a job of a queue.
+    """Let no worker take a job of a queue. Exit code: 0 done, also if it was paused before; 2 unknown queue.
 
     Args:
         queue: The label of the queue.
@@ -82,7 +84,7 @@ def pause(queue: str, *, url: Url = DEFAULT_URL, credentials: Credentials = None
 
 
 def resume(queue: str, *, url: Url = DEFAULT_URL, credentials: Credentials = None) -> int:
-    """Let workers take jobs of a queue again.
+    """Let workers take jobs of a queue again. Exit code: 0 done, also if it was not paused; 2 unknown queue.
 
     Args:
         queue: The label of the queue.

@@ -219,7 +219,7 @@ def _print_identity(identity: Identity) -> None:
 
 
 def _secrets(keys: KeyOptions) -> list[tuple[str, bytes]]:
-    """Return the name and the content of each secret."""
+    """Return the secrets for JWTs. Each has the name of its file or variable, for messages, and its content."""
     return [*map(_file, keys.jwt_secret_files), *_secret_of_environment()]
 
 

@@ -180,7 +180,7 @@ class Board:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def exit_code(self) -> int | None:
-        """Return the highest exit code of the jobs, or None while a job has not ended."""
+        """Return the highest exit code of the jobs, or None while one has not ended. Jobs below them do not count."""
         codes = [job.exit_code for job in self.jobs.values()]
         known = [code for code in codes if code is not None]
         return max(known) if len(known) == len(codes) else None

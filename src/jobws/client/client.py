@@ -228,7 +228,7 @@ def _rooms(job_ids: Iterable[JobId], queue: str | None) -> list[Room]:
 
 
 def _names(events: Collection[str] | None) -> frozenset[str] | None:
-    """Turn `events` of `watch` into those of `Watch`: None (only outcomes) into `OUTCOMES`, a `*` into None (all)."""
+    """Turn `events` of `watch` into those of `Watch`: None into `OUTCOMES`, a `*` into None (all); other names stay."""
     if events is None:
         return OUTCOMES
     fit = [is_text(event) and len(event.encode()) <= MAX_EVENT_BYTES for event in events]

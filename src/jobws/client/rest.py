@@ -60,7 +60,7 @@ async def submit(
 async def look_up(
     base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY, event: str | None = None
 ) -> list[JsonObject]:
-    """Return snapshots, with results, of the jobs with this id, or one event of the job. Never returns [].
+    """Return snapshots, with results, of the jobs with this id; for the `id` of an `event`, this event alone. Never [].
 
     Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
     """

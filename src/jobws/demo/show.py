@@ -60,7 +60,7 @@ def show_outcome(event: Event, console: Console) -> None:
 
 
 def say_missing(line: str, console: Console) -> None:
-    """Print that something that the demo expected did not come."""
+    """Print `line`, a sentence that says that something that the demo expected did not come."""
     console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 

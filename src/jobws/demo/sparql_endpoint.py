@@ -2,8 +2,8 @@
 
 The endpoint has one graph in memory and no named graphs. It serves `GET /sparql?query=`, and `POST /sparql` with a
 form, or with the query or update as the body (https://www.w3.org/TR/sparql11-protocol/, sections 2.1 and 2.2). Any
-local program may change the graph, but nothing else: requests that make rdflib open a URL or a file (LOAD, SERVICE,
-FROM, USING) are refused, and so are requests of web pages.
+local program may read and change the graph. It cannot make rdflib open a URL or a file: requests with LOAD, SERVICE,
+FROM or USING are refused. Requests of web pages are refused, too.
 """
 
 from __future__ import annotations

@@ -74,7 +74,11 @@ class Authorized:
         return None if identity is None else self._gate.of(identity, None if carried is None else carried.token)
 
     async def identify(self, carried: Carried) -> Identity:
-        """Return who holds a token. Raises TokenRefusedError."""
+        """Return who holds the token `carried`, with rights that the authorizer decides.
+
+        Raises:
+            TokenRefusedError: The token is not accepted.
+        """
         return self._gate.of(await self._verified.identify(carried), carried.token)
 
     def is_current(self, identity: Identity) -> bool:

@@ -120,6 +120,10 @@ class Gate:
             recall: Returns the answer to a check that is still valid, or None.
             ask: Asks the authorizer.
             most: How many checks `examine` may go through; None for no limit.
+
+        Raises:
+            RequestError: `too-many`: `examine` goes through more than `most` checks; or `unavailable`.
+            AuthorizerError: Raised by `ask`, if at all.
         """
         found: dict[Check, Verdict] = {}
         is_scanned = False

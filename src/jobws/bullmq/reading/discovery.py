@@ -40,7 +40,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Registry(Protocol):
-    """The queues that the bridge knows. `server.jobs.queue_readers.Queues` implements it."""
+    """The queues that the bridge knows, by name. `server.jobs.queue_readers.Queues` implements it."""
 
     def knows(self, name: str) -> bool:
         """Whether a queue of this name is read, or can never be read because its label belongs to another queue."""
@@ -63,7 +63,7 @@ class Registry(Protocol):
         ...
 
     def is_needed(self, name: str) -> bool:
-        """Whether anyone is subscribed to the queue with this label, or to a job that had an event in the queue."""
+        """Whether anyone is subscribed to this queue, or to a job that had an event in it."""
         ...
 
     def forget(self, name: str) -> None:
@@ -75,7 +75,7 @@ class Registry(Protocol):
 
 
 class _Search:
-    """Names to look for: `left` are not sent to Redis yet, and `open` counts those without an answer.
+    """Names to look for: `left` are not sent to Redis yet. `open` is how many have no answer yet, sent or not.
 
     `done` is set when all have an answer.
     """
@@ -139,8 +139,8 @@ class Discovery:
     async def find(self, names: Collection[str]) -> None:
         """Look for queues by name. Return when the registry knows each one, or Redis has said that it does not exist.
 
-        Only an answer that Redis gives after this call began counts. This method waits for the end of the first pass,
-        and for as long as Redis is unavailable. Cancelling is safe.
+        This method first waits for the end of the first pass. Then it returns immediately if the registry knows all.
+        Otherwise it asks Redis, and waits for as long as Redis is unavailable. Cancelling is safe.
         """
         await self._scanned.wait()
         unknown = dict.fromkeys(name for name in names if not self._registry.knows(name))
@@ -189,9 +189,9 @@ class Discovery:
     # ---- by name ----
 
     def _await(self, now: float) -> None:
-        """Start a search for the queues that subscriptions wait for, at most once a second. Return immediately.
+        """Start a search for the awaited queues, which are those that subscriptions wait for, at most once a second.
 
-        `now` is the time on anyio's clock.
+        This method itself waits for nothing. `now` is the time on anyio's clock.
         """
         if now < self._awaited_at or not self._scanned.is_set():
             return
@@ -201,7 +201,7 @@ class Discovery:
             self._searches[self._awaited] = None
 
     async def _search(self, connection: Connection) -> None:
-        """Look for some names of each search in turn, so that a long search does not delay the others."""
+        """Ask Redis about up to 100 names: one of each search in turn, so that a long search delays no other."""
         asked: dict[str, list[_Search]] = {}
         while self._searches and len(asked) < NAMES_TOGETHER:
             search = next(iter(self._searches))
@@ -261,9 +261,9 @@ class Discovery:
                 self._step_at = max(self._step_at, self._began_at + self._seconds)
 
     async def _forget(self, connection: Connection) -> None:
-        """Forget each queue that passes have missed for `forget_seconds`, if nobody needs it and its keys are gone.
+        """Forget each queue that passes have missed for `forget_seconds`, if its keys are gone.
 
-        Called at the end of a pass.
+        A queue that the registry says is needed is kept. Called at the end of a pass.
         """
         now = anyio.current_time()
         self._missed = {name: self._missed.get(name, now) for name in self._names - self._seen}

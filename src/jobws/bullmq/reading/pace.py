@@ -37,7 +37,7 @@ class Pace:
         return max_length >= LEAST_LAZY_LENGTH and self._per_second(now) * REACH_SECONDS <= max_length
 
     def is_quiet(self, now: float) -> bool:
-        """Whether at most `QUIET_ENTRIES` entries came in this second, and at most as many in the one before."""
+        """Whether at most `QUIET_ENTRIES` entries came in this second, and no more than that in the one before."""
         return self._per_second(now) <= QUIET_ENTRIES
 
     def _per_second(self, now: float) -> int:

@@ -140,7 +140,7 @@ class ReadState:
         self.check_at = 0.0
 
     def count(self, entries: Sequence[Entry]) -> tuple[int | None, str | None]:
-        """Take note of entries that were read.
+        """Take note of entries that were read. `entries` are in the order of the stream, oldest first.
 
         If the newest entry that the last check saw is among them, the counts are compared. A gap is suspected if
         entries may be missing.

@@ -105,7 +105,7 @@ class Schedule:
         self._check_at = self._lazy_at = 0.0
 
     def seconds_left(self, now: float) -> float:
-        """Return the seconds until a check or a read of lazy streams is due, at most `block_seconds`."""
+        """Return the seconds until a check or a read of lazy streams is due: from 0 (due now) to `block_seconds`."""
         due = min(self._check_at, self._lazy_at if self.lazy else float("inf"))
         return min(max(due - now, 0.0), self.pauses.block_seconds)
 
@@ -137,7 +137,10 @@ class Schedule:
     # ---- reading ----
 
     def sort(self, now: float) -> None:
-        """Divide the streams into `eager` and `lazy`, at most once a second unless something has changed.
+        """Divide the streams into `eager` and `lazy`. If this was done within the last second, do nothing.
+
+        It is done earlier after `remove`, after checks (`to_check`), and when many entries came to eager streams that
+        nobody waits for (`note_read`).
 
         A key that is not a stream is in neither. Streams that nobody waits for are eager, too, where this costs
         nothing: while clients wait for no stream of this reader, and its streams together get few entries.

@@ -75,7 +75,7 @@ class Places:
         return chosen
 
     def _choose(self, *, turn: bool) -> list[Subscription]:
-        """Return the waiting subscriptions that get a place; at a `turn`, acknowledged ones give up theirs."""
+        """Return those to give a place. At a `turn`, this frees places for them: of the oldest acknowledged ones."""
         yielding = [each for each in self.taken.values() if turn and each.acked]
         staying = [each for each in self.taken.values() if not (turn and each.acked)]
         crowd, fitting = Counter[object](), dict[Subscription, None]()

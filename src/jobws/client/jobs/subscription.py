@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Item(Struct, frozen=True):
-    """One item for the user of a watch, of about `size` bytes. `last` says that no more items come for `room`.
+    """One item for the user of a watch, of about `size` bytes. `last`: no more come for the job or queue `room`.
 
     `what` is first the job's snapshots (one per queue), then an event, or the error that ends the subscription.
     """
@@ -57,7 +57,7 @@ class Watch:
 
 
 class Subscription:
-    """A subscription of a watch to one job, across connections. A new one adds itself to `watch.open`.
+    """A subscription of a watch to the job `room` (queue and id), across connections. It adds itself to `watch.open`.
 
     Attributes:
         sub: The subscription's name on the present connection [P1]. None while it waits to be requested there.
@@ -97,7 +97,7 @@ class Subscription:
     def acknowledge(self, common: Cursor, result: Result) -> None:
         """Handle an answer without an error: keep its positions, and those `common` to all answers of its list [P5].
 
-        Pass on a gap, and the first answer's snapshots. End this if the job is gone or, if `strict`, never existed.
+        Pass on a gap, and the first snapshots. End this if the job is unknown, and was known before or `strict` is set.
         """
         queue, job_id = self.room.queue, str(self.room.job_id)
         seen, self._seen = self._seen, not result.unknown
@@ -115,7 +115,7 @@ class Subscription:
             self.end(Event("removed" if seen else "unknown", {"jobId": job_id, "queue": queue}, replayed=bool(seen)))
 
     def receive(self, event: Event, size: int) -> None:
-        """Keep an event's position [P3, S12]. Pass a wanted event to the watch. An outcome ends the subscription."""
+        """Keep an event's position [P3, S12]. Pass it on if wanted, of about `size` bytes. An outcome ends this."""
         queue, events = str(event.data.get("queue")), self.watch.events
         if event.event == "job-log":
             self._lines[queue] = str(event.data.get("position"))
@@ -135,7 +135,7 @@ class Subscription:
                 self._after[queue] = f"{reached[queue]}{tilde}{suffix}"
 
     def report_gap(self, event: Event, size: int) -> None:
-        """Pass on a `gap` about this job or its whole queue [R6]. Set the position to `0-0` unless it is `trimmed`."""
+        """Pass on a `gap`, of about `size` bytes, about this job or queue [R6]. Unless `trimmed`, go back to `0-0`."""
         gap = msgspec.convert(event.data, GapData)
         concerned = gap.jobs is None or self.watch.children or self.room.job_id in gap.jobs
         if self._queue in (None, gap.queue) and concerned:
@@ -144,7 +144,7 @@ class Subscription:
             self._pass_on(event, size)
 
     def end(self, what: Event | ClientError, size: int = 0) -> None:
-        """Pass the last item to the watch, and remove this from `watch.open` [S5]. The caller must free the place."""
+        """Pass on the last item, of about `size` bytes, and leave `watch.open` [S5]. The caller must free the place."""
         del self.watch.open[self]
         self._pass_on(what, size, last=True)
 

@@ -92,12 +92,12 @@ class Subscriptions:
         return [*self._both("unsubscribe", left), *self._both("subscribe", items, until="end")]
 
     def _both(self, verb: str, items: list[JsonObject], **of_jobs: str) -> Iterator[str]:
-        """Yield requests for the items about jobs, each with `of_jobs`, and for those about whole queues."""
+        """Yield requests `<verb>-job`, each with `of_jobs` in its data, and `<verb>-queue` for whole queues."""
         yield from self._messages(f"{verb}-job", "jobs", [each for each in items if "jobId" in each], **of_jobs)
         yield from self._messages(f"{verb}-queue", "queues", [each for each in items if "jobId" not in each])
 
     def _messages(self, event: str, key: str, items: list[JsonObject], **common: str) -> Iterator[str]:
-        """Yield requests `event` for all items, in order, each with `common`. One too large for the bridge is split."""
+        """Yield requests `event`, whose data have the items as `key`, and `common`. If too large, one is split."""
         if not items:
             return
         ref, middle = next(self._numbers), len(items) // 2
@@ -154,7 +154,7 @@ class Subscriptions:
         self._free_places(subscription, tell=error is None)
 
     def _free_places(self, subscription: Subscription, *, tell: bool) -> None:
-        """Free an ended subscription's place (see `Places.remove`), and all places of its watch if that is full."""
+        """Free an ended subscription's place; `tell` as in `Places.remove`. If its watch is full, `leave` it."""
         watch = subscription.watch
         if subscription not in watch.open:
             self._places.remove(subscription, tell=tell)

@@ -47,8 +47,8 @@ class WatchesQueues:
             queues: The label of a queue, or labels. `*` means every queue that the client may read, also later ones.
             events: The names of at most 32 events (protocol.md, E2). `*` means all but `queue-stats`, the numbers of a
                 queue (E12), which have no `id`. None means outcomes only.
-            after: By queue, the `id` of an event of an earlier watch: what happened since then comes first. None means
-                that the watch begins now.
+            after: By queue, the `id` of an event of an earlier watch: what happened since comes first. A queue not in
+                it begins now; with `*`, at the oldest event that Redis has. None means that every queue begins now.
 
         Raises:
             ResponseError: The bridge refused a queue; `code` and message say why.
@@ -70,7 +70,7 @@ class QueueSubscription(Subscription):
 
     Args:
         events: The names of the wanted events; None means outcomes.
-        after: The positions after which it begins, by queue; None means now.
+        after: By queue, the position after which it begins, as `watch_queue` takes it; None means now.
     """
 
     def __init__(self, watch: Watch, room: Room, events: list[str] | None, after: Mapping[str, str] | None) -> None:
@@ -98,7 +98,7 @@ class QueueSubscription(Subscription):
             self._pass_on(Event("gap", {"queue": self.room.queue, "jobs": None}))
 
     def receive(self, event: Event, size: int) -> None:
-        """Keep an event's position, and pass the event to the watch."""
+        """Keep an event's position, and pass the event, of about `size` bytes, to the watch."""
         if event.id is not None:
             self._after[str(event.data.get("queue"))] = event.id
         self._pass_on(event, size)

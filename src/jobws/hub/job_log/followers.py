@@ -148,7 +148,7 @@ class JobLogs:
     def hold(self, subscription: Subscription, queue: str) -> None:
         """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome.
 
-        If the subscription is getting past events, nothing happens: the lines are read after those.
+        If it waits for lines already, it waits for these, too. If it gets past events, it waits for lines after those.
         """
         if subscription.held is None:
             subscription.held = []
@@ -170,8 +170,8 @@ class JobLogs:
     def forget(self, subscription: Subscription, queue: str) -> None:
         """Stop following lines in one queue, because the queue is gone, or the client may no longer read the job there.
 
-        Lines that are being read are not sent. If the subscription, which names no queue, waited only for lines of this
-        queue, its wait ends, and what it holds back is sent.
+        Only a subscription without a queue forgets one. Lines that are being read are not sent. If the subscription
+        waited only for lines of this queue, `give_up` ends its wait.
         """
         if (following := self._following(subscription)) is not None:
             following.readers.pop(queue, None)
@@ -196,7 +196,7 @@ class JobLogs:
             then()
 
     def give_up(self, subscription: Subscription) -> None:
-        """End a subscription's wait for lines: what it holds back, or its past events, are sent now.
+        """End a subscription's wait for lines, if it waits: call the `then` of its `drain`, which sends what waited.
 
         Lines that are found later are still sent, unless the subscription has ended.
         """

@@ -260,7 +260,7 @@ class Batch:
             self.send_held(of_job, to_job)
 
     def send_held(self, window: Window, members: Collection[Subscription]) -> None:
-        """Send what a window holds to those of these members of its room that have not got it."""
+        """Send the progress that waits in a window to those `members` of its room that have not got it."""
         for update in window.held_for(members):
             _, stream_id, fields = update
             waiting = [each for each in members if window.is_due(update, each)]

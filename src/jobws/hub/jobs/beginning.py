@@ -185,12 +185,12 @@ class _QueueBeginning:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the job is known to be alive."""
+        """Whether the job counts as alive in this queue: no outcome is known, or one is owed. False before `decide`."""
         return self._subscription.job_states.get(self.queue) is ALIVE
 
     @property
     def is_here(self) -> bool:
-        """Whether the queue has the job, or has events or an outcome of it, sent or withheld."""
+        """Whether the queue has the job, or events of it to send, or an outcome of it: owed, withheld or received."""
         has_events = self.stream_ids or self.owed or self.withheld or self.was_received
         return bool(self.snapshot is not None or has_events or self.is_alive)
 

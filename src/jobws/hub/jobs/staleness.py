@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Staleness:
-    """What became stale since a look-up.
+    """The queues that became stale since a look-up: the history may lack events from after the look-up.
 
     Args:
         history: The history of every queue.
         labels: The labels of all queues that exist; a live view.
-        known: By label, what was known of the queue's stream at the look-up; the caller fills it with `note`.
+        known: By label, the history of the queue at the look-up, and the stream id up to which its events were
+            published then. The caller adds to this mapping what it passes to `note`.
     """
 
     __slots__ = ("_all", "_changes", "_history", "_is_stale", "_known", "_labels", "_needed")

@@ -76,10 +76,10 @@ class JobLogPoller:
             await self._look(self._first(await self._schedule.due()))
 
     def _first(self, due: list[Job]) -> list[Job]:
-        """Return those of the jobs `due` whose lines are read now, together. There is at least one.
+        """Return those of the jobs `due` whose lines are read now, together: at least one, since `due` is not empty.
 
-        These are the first ones in `due`, but at most MAX_NEW_JOBS of those that were never read before. How
-        many are read at most follows from the bytes of the last read. The others stay due.
+        Of the jobs that were never read before, all but the first MAX_NEW_JOBS are passed over. Of the rest, the first
+        ones are read; how many at most follows from the bytes of the last read. The others stay due.
         """
         new = [job for job in due if self._read_times[job].asked == -inf]
         waiting = set(new[MAX_NEW_JOBS:])
