@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -25,6 +26,8 @@ ARGUMENTS: Final = (
     # Pages get names, for tests about origins, and TLS with certificates that a test signs itself.
     *("--host-resolver-rules=MAP *.example.com 127.0.0.1,MAP *.example 127.0.0.1", "--ignore-certificate-errors"),
 )
+# What Playwright takes for a function, and not for an expression.
+_FUNCTION: Final = re.compile(r"(async )?(\w+|\([^()]*\)) =>")
 _POLL_MILLISECONDS: Final = 20
 
 
@@ -100,9 +103,12 @@ class Page:
         return await self._browser.run(self.tab.evaluate, script, argument)
 
     async def until(self, script: str, argument: object = None) -> None:
-        """Wait until a JavaScript expression is true. Fail after 60 s."""
+        """Wait until a JavaScript expression is true, or what it returns if it is a function. Fail after 60 s."""
+        # Playwright has the page evaluate the text of an expression, but not that of a function. A page's policy may
+        # forbid that.
+        function = script if _FUNCTION.match(script) else f"() => ({script})"
         wait = partial(self.tab.wait_for_function, arg=argument, polling=_POLL_MILLISECONDS)
-        await self._browser.run(partial(wait, timeout=EVENTUALLY_SECONDS * 1000), script)
+        await self._browser.run(partial(wait, timeout=EVENTUALLY_SECONDS * 1000), function)
 
     async def set_offline(self, offline: bool) -> None:
         """Refuse new connections as if the network were unplugged, or allow them again, which fires the event
