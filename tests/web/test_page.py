@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge, quick_bridge
+from tests.support.mounted import mounted_bridge
 from tests.support.page import begin, finish, says
 
 if TYPE_CHECKING:
@@ -181,3 +182,16 @@ async def test_two_tabs_and_a_reload_show_the_same(redis: Redis, chromium: Chrom
         events = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
         await one.until(f"() => {events}.length === 3")
         assert await one.run(events) == await two.run(events)
+
+
+async def test_it_works_below_a_path(redis: Redis, chromium: Chromium) -> None:
+    """Of a bridge that an app has mounted, all requests go to that path."""
+    redis.add_job("http", "7", name="fetch")
+    with mounted_bridge(redis.url, "starlette", queues=("http",)) as url:
+        async with chromium.page(f"{url}/#/jobs/http/7") as page:
+            await says(page, ".status .pill", "Live")
+            await says(page, "h1", "fetch")
+            await page.run("location.hash = '#/logs'")
+            await page.until(
+                "() => document.querySelector('jobws-logs')?.shadowRoot.querySelector('[data-status=live]')"
+            )
