@@ -246,8 +246,8 @@ async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Clie
 
     Args:
         url: The bridge's base URL, http(s) or ws(s), with the path below which the bridge is mounted.
-        token: The token for the bridge, or a function that returns it: async, or plain if it does not block.
-            The function is called for each connection and HTTP request, and when the bridge says that the token
+        token: The token for the bridge, None for none, or a function that returns it: async, or plain if it does not
+            block. The function is called for each connection and HTTP request, and when the bridge says that the token
             is about to expire. If the function raises, ClientError is raised: by `submit`, `lookup` or `act` if it
             called it, otherwise by every `wait` and `watch` from then on. `wait_many` yields it as the outcome.
 

@@ -52,7 +52,8 @@ class QueueRules(Struct, frozen=True):
 
         Args:
             fields: The fields, as a flat list in which names and values alternate.
-            json_field: The name of the field whose value is sent as JSON. The other values are sent as text.
+            json_field: The name of the field whose value is sent as JSON; None if there is none. The other values are
+                sent as text.
         """
         kept: list[bytes] = []
         for index in range(0, len(fields) - 1, 2):

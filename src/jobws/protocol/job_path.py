@@ -11,7 +11,7 @@ def job_path(queue: str, job_id: str, event: str | None = None) -> str:
     Args:
         queue: The label of the job's queue.
         job_id: The job's id.
-        event: The position of the event, its `id`.
+        event: The position of the event, which is its `id`; None for the path of the job.
     """
     named = {"queue": queue, "jobId": job_id}
     return f"/jobs?{urlencode(named if event is None else {**named, 'event': event})}"

@@ -62,7 +62,7 @@ class SubscriptionRequest(Struct, frozen=True):
         after: By queue, the stream id after which every event is wanted. None means that past events except the outcome
             are not wanted.
         sent: By queue, the text after the `~` of a position in `after`. It says which outcome that was made from the
-            job's hash the client has got.
+            job's hash the client has got. None if no position has such a text.
         logs: The positions after which log lines are wanted; None if no lines are.
         stats: Whether the numbers of the queue, `queue-stats`, are wanted. Only of a whole queue.
         children: Whether the jobs below the job in its flow are followed, too. Only of a job in a queue.

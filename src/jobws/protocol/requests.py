@@ -55,7 +55,7 @@ def parse_request(
     Args:
         event: The frame's `event`.
         data: The frame's `data`; None if absent.
-        ref: The frame's `ref`, which was checked.
+        ref: The frame's `ref`, which was checked; None if absent.
         queues: The labels that the request may name.
         max_items: How many items a list may have.
         sight: What the sender may read.

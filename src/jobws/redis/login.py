@@ -44,8 +44,8 @@ class Login:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        username: Used if the URL contains no user.
-        password: Used if the URL contains no password.
+        username: Used if the URL contains no user. None means no other user.
+        password: Used if the URL contains no password. None means no other password.
 
     Attributes:
         db: The number of the database.

@@ -37,7 +37,7 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
 
     Args:
         settings: The settings of the bridge.
-        started: Called with the base URL once connections are accepted.
+        started: Called with the base URL once connections are accepted; None calls nothing.
 
     Raises:
         ConfigurationError: The bridge cannot start: a setting is wrong, the port is in use, or Redis refuses the

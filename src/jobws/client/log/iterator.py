@@ -70,7 +70,7 @@ async def connect_logs(
         job_id: The id or ids of the jobs that the lines concern. None means any.
         text: Text that the message must contain, in upper or lower case. None means any.
         tail: Begin with the last lines that pass the filters, at most this many.
-        after: Begin after the line with this id. With `tail` as well, ResponseError is raised.
+        after: Begin after the line with this id; with `tail`, ResponseError is raised. Both None: with the next line.
         follow: Continue with new lines. False: only those that exist at the beginning; none without `tail` or `after`.
         token: As for `jobws.client.connect`.
 

@@ -53,9 +53,10 @@ class LogRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
         level: One of LEVELS.
         source: The program that wrote the line.
         message: The text.
-        queue: The queue of the job that the line is about, if it is about a job.
-        job_id: The id of this job.
-        fields: Further values, as a JSON object. Its key `truncated` is true if something was too large.
+        queue: The queue that the line names; None if it names none.
+        job_id: The id of the job that the line is about; None if it is about none.
+        fields: Further values, as a JSON object. Its key `truncated` is true if something was too large. None if there
+            are no further values.
     """
 
     time: int

@@ -189,7 +189,7 @@ class Service:
         """Return a new client of `/ws` inside this process.
 
         Args:
-            on_overflow: Called when the client's outbox has overflowed; see `InProcessClient`.
+            on_overflow: Called when the client's outbox has overflowed, or None; see `InProcessClient`.
             identity: Who sent the request.
             address: The address by which the client is limited; None for no limit.
 

@@ -34,7 +34,7 @@ class _Sent:
     Attributes:
         stats: The numbers that were read last.
         read_at: When they were read, in seconds on anyio's clock.
-        cursor: The position of the last event that was published before that.
+        cursor: The position of the last event that was published before that; None if there was none.
         sent_to: The subscriptions that have these numbers.
     """
 
