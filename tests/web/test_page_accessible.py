@@ -68,6 +68,13 @@ async def test_no_view_has_a_serious_barrier(filled: Redis, chromium: Chromium, 
             await page.run(f"location.hash = '{address}'")
             await says(page, *there)
             found[address] = await violations(chromium, page)
+        for dialog, opener in (("rights", "[aria-label='Your rights']"), ("question", ".actions button:last-child")):
+            await page.run("location.hash = '#/jobs/http/broken'")
+            await says(page, ".failure .reason", "no such page")
+            await chromium.run(page.tab.click, opener)
+            await page.until("() => document.querySelector('dialog[open]')")
+            found[dialog] = await violations(chromium, page)
+            await chromium.run(page.tab.keyboard.press, "Escape")
         await chromium.run(page.tab.keyboard.press, "Control+k")
         await page.until("() => document.querySelector('.palette li')")
         found["go to"] = await violations(chromium, page)
