@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ TRACE_SECONDS: Final = 10
 SETTLE_SECONDS: Final = 3
 SCROLL_PIXELS: Final = 1500
 SCROLL_SECONDS: Final = 0.1
+HEAP_SAMPLES: Final = 9
+HEAP_SAMPLE_SECONDS: Final = 2
 
 
 class Traced(NamedTuple):
@@ -94,13 +97,20 @@ def tasks(redis_port: int, rounds: int) -> list[Traced]:
 
 
 def heap(redis_port: int, minutes: float, first: float) -> tuple[int, int]:
-    """Return the bytes of the JavaScript heap after a collection of garbage: after `first` minutes, and at the end."""
+    """Return the bytes of the JavaScript heap after collections of garbage: after `first` minutes, and at the end.
+
+    Both are medians, since what the page is about to do, and compiled code, come and go by a tenth.
+    """
     with busy_list(redis_port) as shown:
         began = time.monotonic()
         sizes = []
         for due in (first, minutes):
             while (left := began + due * 60 - time.monotonic()) > 0:
                 shown.wait(min(left, 30))
-            sizes.append(shown.heap_bytes())
-            print(f"  minute {due:g}: {sizes[-1]:,} bytes, {shown.rows()} rows", file=sys.stderr, flush=True)
+            found = []
+            for _ in range(HEAP_SAMPLES):
+                found.append(shown.heap_bytes())
+                shown.wait(HEAP_SAMPLE_SECONDS)
+            sizes.append(int(statistics.median(found)))
+            print(f"  minute {due:g}: {sorted(found)}, {shown.rows()} rows", file=sys.stderr, flush=True)
     return sizes[0], sizes[1]
