@@ -66,7 +66,8 @@ class LogsHandler(logging.Handler):
     Args:
         redis: Where Redis is, in the format of `jobws serve --redis`. None means JOBWS_REDIS or REDIS_URL of the
             environment, or else redis://127.0.0.1:6379.
-        source: The program's name. None means the name of the program's file.
+        source: The program's name. None means the name of the program's file without folder and suffix, as `worker` of
+            `jobs/worker.py`; of a `__main__.py`, the name of its folder.
         level: Records below this level are not written.
         stream: The key of the stream.
         limit_entries: About how many lines the stream keeps.
@@ -161,7 +162,7 @@ def _level(number: int) -> str:
 
 
 def _program() -> str:
-    """Return the program's name: the name of its file, or of the package if the file is `__main__.py`.
+    """Return the program's name: that of its file, without folder and suffix, or of the package if it is `__main__.py`.
 
     Return `python` if there is no such name, as in an interactive session or with `python -c`.
     """

@@ -37,8 +37,9 @@ def parse_privacy(
     """Return the rules. In the four lists, a queue is a label, or `*` for all queues.
 
     Args:
-        redact: Rules `QUEUE:FIELD` or `QUEUE:FIELD.path`. FIELD is a field of events or of jobs' hashes, or `logs`, for
-            log lines. In FIELD and path, `%XX` stands for a byte in UTF-8.
+        redact: Rules `QUEUE:FIELD` or `QUEUE:FIELD.path`. FIELD is a field of events or of jobs' hashes, or `logs`.
+            `logs` hides the text of lines: of those that workers write with `job.log()`, and of those of `/logs` that
+            name the queue. In FIELD and path, `%XX` stands for a byte in UTF-8.
         no_results: The queues whose results and reasons of failure are not shown.
         show_data: The queues whose jobs' data are shown.
         show_stacktraces: The queues whose jobs' stack traces are shown.

@@ -62,7 +62,8 @@ def parse_logs(value: object, queue: str | None, queues: Container[str]) -> JobL
 
     Args:
         value: The JSON value that the client sent.
-        queue: The queue of the subscription; None for a subscription to all queues.
+        queue: The queue of the subscription; None for a subscription to all queues. A single position as `after` is
+            one in this queue. For None, it is an error.
         queues: The labels that the client may name. Positions under other labels are ignored.
 
     Raises:

@@ -120,11 +120,12 @@ class Result(Struct, rename="camel", frozen=True, omit_defaults=True):
 
     `jobs` are the snapshots of the item's job, one from each queue that has it. `left` says whether there was a
     subscription to end, in the answer to `unsubscribe-…`. `error` says why the item was refused. If `unknown` is true,
-    no past event follows, and no queue has the job. With `until`, a queue may have it, if it has ended there and its
-    outcome is not sent: the client has it, or it is too old (see `ambiguous`). If `gap` is true, events after the
-    `after` of the request may be missing. If `ambiguous` is true, several queues have the id, so without `after` only
-    outcomes of the last 60 s are sent. If `unknownQueue` is true, the queue of the item does not exist yet. `after` is
-    where the subscription begins, as far as this differs from the ack's common `after`.
+    no past event follows, and no queue has the job. There is one exception: if the request had `"until": "end"`, a
+    queue may have the job, but the job has ended there and its outcome is not sent, since the client has it, or since
+    it is too old (see `ambiguous`). If `gap` is true, events after the `after` of the request may be missing. If
+    `ambiguous` is true, several queues have the id, so without `after` only outcomes of the last 60 s are sent. If
+    `unknownQueue` is true, the queue of the item does not exist yet. `after` is where the subscription begins, as far
+    as this differs from the ack's common `after`.
     """
 
     jobs: list[JobSnapshot] | UnsetType = UNSET

@@ -185,5 +185,8 @@ class Sight(Protocol):
         ...
 
     def container(self, labels: Container[str]) -> Container[str]:
-        """Return a live view of those of `labels` that the client may know of. It supports `in`, but not iteration."""
+        """Return a live view of those of `labels` that the client may know of. It supports `in`, but not iteration.
+
+        The client may know of a queue if it may read some job in it, or its counts. A right to lines is not enough.
+        """
         ...

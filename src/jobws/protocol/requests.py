@@ -97,16 +97,20 @@ def parse_authenticate(data: object, ref: Ref | None) -> Authenticate:
 def parse_rooms(
     data: object, queues: Container[str], max_items: int, sight: Sight
 ) -> tuple[SubscriptionKey | ItemError, ...]:
-    """Return the jobs in `data`, the body of HTTP's `/lookup`. The other arguments are those of `parse_request`.
+    """Return the jobs in `data`, the body of HTTP's `/lookup`, with their `sub`s.
 
-    Raises RequestError if `data` is wrong as a whole.
+    An ItemError stands for a job of a list that is wrong, or that the sender may not read. The other arguments are
+    those of `parse_request`. Raises RequestError if `data` is wrong as a whole, or is one such job and no list.
     """
     parser = _Parser(queues, max_items, sight)
     return parser.each(data, lambda value: parser.readable(_job(value)))[0]
 
 
 def may_read(sight: Sight, room: Room) -> bool:
-    """Whether a client may subscribe to a room. If the room has no queue, a right to it in one queue is enough."""
+    """Whether a client may subscribe to a room.
+
+    If the room has no queue, it is enough that the client may read the job, or (no job) all jobs, of one queue.
+    """
     if room.queue is None:
         return sight.reads_somewhere(room.job_id)
     return sight.may_read(room.queue, room.job_id)
@@ -115,8 +119,8 @@ def may_read(sight: Sight, room: Room) -> bool:
 def may_subscribe(sight: Sight, request: SubscriptionRequest) -> bool:
     """Whether a client may have this subscription.
 
-    For the numbers of a queue alone, it need not read its jobs. For a job below in a flow, the right to the whole flow
-    is enough.
+    For the numbers of a queue alone, it needs the right to the queue's counts (without a queue, to those of one queue),
+    but no right to jobs. For a job below in a flow, the right to the whole flow is enough.
     """
     if request.is_stats_only:
         return sight.reads_a_queue if request.key.queue is None else sight.reads_queue(request.key.queue)
@@ -160,7 +164,10 @@ class _Parser:
         return tuple(_item_or_error(value, parse) for value in values), True
 
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
-        """Return `key` if the sender may read its job or queue, and may name its queue. Else raises RequestError."""
+        """Return `key` if the sender may read its room (`may_read`), and its queue, if any, is one that may be named.
+
+        Raises RequestError (`forbidden`, `unknown-queue`).
+        """
         return self._named(key, may_read(self._sight, key))
 
     def _named(self, key: SubscriptionKey, allowed: bool) -> SubscriptionKey:
@@ -191,9 +198,10 @@ class _Parser:
     ) -> tuple[Cursor | None, dict[str, str] | None]:
         """Return the positions in `value`, and the texts after the `~` of those that have one, by queue.
 
-        `value` has positions by queue, or is one position in `queue`. If it is None, both results are None; without a
-        `~`, the second is None. Labels of queues that do not exist, or not for the sender, are ignored. With `children`
-        any label may be named: the sender may follow jobs in queues that it may not see otherwise.
+        `value` has positions by queue, or is one position in `queue`, which then must not be None. If `value` is None,
+        both results are None. If no position has a `~`, the second is None. Labels of queues that do not exist, or not
+        for the sender, are ignored, so the first may be empty. With `children`, no label is ignored, since the sender
+        may follow jobs in queues that it may not see otherwise. Raises RequestError (`bad-after`).
         """
         if value is None:
             return None, None
@@ -250,7 +258,7 @@ def _whole_queue(data: object) -> SubscriptionKey:
 def _items_of(data: object, several: str, one: str) -> list[object] | None:
     """Return `data` if it is a list, or its list `several`, each item with the `_COMMON_KEYS` of `data`. Else None.
 
-    An item that is no object becomes one with the key `one`.
+    A key of the item itself is kept. An item that is no object becomes one with the key `one`.
     """
     if isinstance(data, list):
         return data

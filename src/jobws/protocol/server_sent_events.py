@@ -29,9 +29,10 @@ _QUEUE: Final = '{"queue":'
 
 
 class Parts(NamedTuple):
-    """The parts of a frame. `position` is its `id`, and `sub` the name of its subscription; None if it has none.
+    """The parts of a frame: the values of its keys.
 
-    `data` is JSON text in UTF-8.
+    `position` is the frame's `id`, and `sub` the name of its subscription. Each of them is None if the frame has no
+    such key. `data` is JSON text in UTF-8.
     """
 
     event: str
@@ -41,7 +42,7 @@ class Parts(NamedTuple):
 
     @property
     def queue(self) -> str:
-        """The label of a job event's queue, which is the first key of its data."""
+        """The label of a job event's queue, the first key of its data. Only for the parts of a job event."""
         label, _ = json.JSONDecoder().raw_decode(self.data.decode(), len(_QUEUE))
         return str(label)
 
@@ -114,10 +115,11 @@ class EventStreamWriter:
 
     Args:
         queue: The label in the request; None if each subscription is to all queues.
-        until_end: Whether a subscription is over after its outcome.
+        until_end: Whether a subscription is over after its outcome. If not, none is ever over.
 
     Attributes:
-        unknown: The numbers (`sub`) of the subscriptions that were answered with `unknown`: no queue has their job.
+        unknown: The numbers (`sub`) of the subscriptions that were answered with `unknown`: no queue had their job
+            then. They stay here, even if the job is added later.
     """
 
     def __init__(self, queue: str | None, *, until_end: bool = False) -> None:

@@ -85,8 +85,8 @@ class BaseSession(ABC, Generic[RequestT]):
         sight: What the client may read.
 
     Attributes:
-        sight: What the client may read. A new token of the client replaces it.
-        standing: Whether the client's token is valid now.
+        sight: What the client may read. `hub.client.Client` replaces it when the client's rights change.
+        standing: Whether the client's token is valid now. Those who verify tokens, and watch when they expire, set it.
     """
 
     __slots__ = ("_errors", "_max_message_bytes", "_refusals", "sight", "standing")

@@ -96,7 +96,7 @@ class RedisTarget:
     async def watch(self) -> None:
         """Call `locate` every 5 s, until cancelled, so that connections to an old master are closed.
 
-        Connections stay open while the Sentinels cannot say which server is the master. Without Sentinels, only wait.
+        Its errors are only logged, and connections stay open meanwhile. Without Sentinels, only wait.
         """
         if self._sentinels is None:
             await anyio.sleep_forever()

@@ -47,7 +47,10 @@ class State(Struct, frozen=True):
 
     @property
     def floor(self) -> str:
-        """The id up to which entries may have been trimmed; `0-0` if no entry was ever trimmed."""
+        """The id up to and including which entries may have been trimmed; `0-0` if it is known that none was.
+
+        This is the id just below the oldest entry or, if the stream is empty, the highest id that was ever added.
+        """
         if self.removed == 0:
             return START
         return before(self.first) if self.length else self.generated

@@ -43,9 +43,10 @@ class Sentinels:
     """The Sentinels of one master.
 
     Args:
-        url: A URL of the form `FORM`. With `rediss+sentinel`, master and Sentinels use TLS. The query string may
-            contain `sentinel_username`, `sentinel_password`, and options of redis-py. The options of redis-py apply to
-            the master only, except that `ssl_…` also applies to the Sentinels.
+        url: `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`. The hosts are those of the
+            Sentinels; user and password are for the master. With `rediss+sentinel`, master and Sentinels use TLS. The
+            query string may contain `sentinel_username`, `sentinel_password`, and options of redis-py. The options of
+            redis-py apply to the master only, except that `ssl_…` also applies to the Sentinels.
 
     Attributes:
         addresses: The host and port of each Sentinel.
@@ -142,9 +143,10 @@ class Sentinels:
 class _Replies:
     """The answers of the Sentinels so far.
 
-    Waiting for more replies ends at the deadline of `scope`. Each item of `answers` is the epoch of a configuration and
-    the master's address. `failures` has an error for each Sentinel that failed, by its address. `unknown` says that a
-    Sentinel answered that it has no master of this name.
+    Waiting for more replies ends at the deadline of `scope`. The task that adds the first answer moves this deadline to
+    at most OTHERS_SECONDS after it. Each item of `answers` is the epoch of a configuration and the master's address.
+    `failures` has an error for each Sentinel that failed, by its address. `unknown` says that a Sentinel answered that
+    it has no master of this name.
     """
 
     def __init__(self, scope: anyio.CancelScope) -> None:

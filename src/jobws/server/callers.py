@@ -40,12 +40,15 @@ _log: Final = logging.getLogger(__name__)
 class Callers:
     """ASGI middleware that sets `scope[CALLER]`, and answers 401 where a request needs a token and has no good one.
 
+    A WebSocket is let through without a good token: it may send one later.
+
     Args:
         app: Serves the requests that are let through.
         authentication: Verifies the tokens.
         public: The routes that everyone may use. They ignore tokens, so a page with an old cookie can still load the
             adapter.
-        optional: The routes that everyone may use, and that tell more to those with a token.
+        optional: The routes that everyone may use, and that tell more to those with a token. A request with a refused
+            token is served as one without.
         failed_auths: Counts the tokens that are refused. An address with too many gets 429 for further ones.
     """
 

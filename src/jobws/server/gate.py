@@ -145,7 +145,10 @@ class Gate:
             found |= await ask(rights, [*islice(rehearsal.missing, MAX_CHECKS)])
 
     def _recall(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
-        """Return the answer to a check that is still valid for new requests with this token."""
+        """Return the answer to a check that is still valid for new requests with this token; None if there is none.
+
+        `now` is the present time by `anyio.current_time()`, in seconds.
+        """
         token_hash = rights.subject.identity.token_hash
         info = self._token_infos.get(token_hash)
         if info is None:  # without it, the holder of the token would seem to be another one
@@ -157,12 +160,18 @@ class Gate:
         return None if verdict is None or verdict.until <= now else verdict
 
     def _recall_live(self, rights: AskedRights, check: Check, now: float) -> Verdict | None:
-        """Return the answer to a check that is still valid for the subscriptions of a client."""
+        """Return the answer to a check that is still valid for the subscriptions of a client; None if there is none.
+
+        `now` is the present time by `anyio.current_time()`, in seconds.
+        """
         verdict = rights.verdicts.get(check)
         return self._recall(rights, check, now) if verdict is None or verdict.again <= now else verdict
 
     async def _ask_for_request(self, rights: AskedRights, checks: Sequence[Check]) -> Mapping[Check, Verdict]:
-        """Ask the authorizer. Where it fails, the answer is no. Raises RequestError (`unavailable`)."""
+        """Ask the authorizer. If it fails, or has no answer to some of `checks`, the answer to these is no.
+
+        Raises RequestError (`unavailable`) if too many questions are under way; see `Gate`.
+        """
         payer = rights.identity.payer
         for count, most in ((self._asking[payer], MAX_OF_ONE), (self._asking.total(), MAX_REQUESTS)):
             if count >= most:

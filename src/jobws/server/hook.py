@@ -29,7 +29,8 @@ class Hook:
     """Asks a function of the app who a client is, in place of keys. Implements `Authentication`.
 
     Args:
-        authenticate: Returns who a client is; None means that the client is refused. If the function raises
+        authenticate: Returns who a client is. None means that it does not know the client: one with a token is refused,
+            and one without counts as unauthenticated, so it may use only what needs no token. If the function raises
             TokenRefusedError, the client is refused with this error. If the function raises any other exception, or
             takes too long, this counts as None.
         seconds: How long the function may take.

@@ -52,7 +52,8 @@ class JobClient(Client[Request, PendingSubscription]):
         on_flow: Called with a new flow of the client, and when it has changed; see `Flow`. It must not wait.
 
     Attributes:
-        backlog: What the client missed and must still get. None until there is something.
+        backlog: What the client missed and must still get. None if there is nothing: `read_later` creates it, and the
+            reader that `read_back` started sets it to None when all of it was delivered.
     """
 
     __slots__ = ("_fanout", "_on_flow", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
@@ -80,7 +81,7 @@ class JobClient(Client[Request, PendingSubscription]):
 
     @property
     def keys(self) -> Collection[SubscriptionKey]:
-        """The keys of the client's subscriptions, oldest first."""
+        """The keys of the client's subscriptions, answered or not, oldest first; a live view."""
         return self._subscriptions.keys
 
     @property
@@ -116,7 +117,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._subscriptions.charge_to(payer)
 
     def end(self, subscription: Subscription) -> None:
-        """End one subscription, whether it was answered or not. Does nothing if it has ended already."""
+        """End one subscription, answered or not, without telling the client. Does nothing if it has ended already."""
         if subscription.ended:
             return
         subscription.ended = True
@@ -178,7 +179,8 @@ class JobClient(Client[Request, PendingSubscription]):
         Args:
             pending: The request.
             query: The result of the look-up.
-            now_milliseconds: The present time, in milliseconds since 1970.
+            now_milliseconds: The present time on the bridge's clock, in milliseconds since 1970. If several queues have
+                the job id, it decides which outcomes are too old to be sent.
         """
         if pending not in self._pending:
             return
@@ -229,7 +231,11 @@ class JobClient(Client[Request, PendingSubscription]):
             self.read_later([Owed(subscription, queue)])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
-        """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens."""
+        """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens.
+
+        The subscriptions of the request end. If the bridge made the request for a flow, the client is told nothing, and
+        the flow goes on.
+        """
         if pending not in self._pending:
             return
         self._pending.remove(pending)
@@ -254,7 +260,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._answer(Ack(data, echoed(request.ref)))
 
     def _answer_abandoned(self) -> None:
-        """Refuse requests whose only subscription has ended unanswered, so that the error precedes later answers."""
+        """Refuse each request of one item, not a list, whose subscription has ended. Later answers come after it."""
         for pending in list(self._pending):
             if pending.request.many or not pending.subscriptions:
                 continue
@@ -270,7 +276,7 @@ class JobClient(Client[Request, PendingSubscription]):
         return self.session.sight.reads_children(queue, job_id)
 
     def examine(self, sight: Sight) -> None:
-        """Ask `sight` for every right that the subscriptions need; see `Client.examine`."""
+        """Ask `sight` for every right that the subscriptions need, and ignore the answers; see `Client.examine`."""
         for subscription in self._subscriptions:
             may_subscribe(sight, subscription.request)
 

@@ -91,7 +91,10 @@ class ClientSubscriptions:
             self._matching.remove(key)
 
     def evictable(self) -> Iterator[Subscription]:
-        """Yield the subscriptions that may be ended to make room: those whose outcome was sent, oldest first."""
+        """Yield the subscriptions that may be ended to make room: those whose outcome was sent, oldest first.
+
+        The caller may end each one, and add others, between two steps.
+        """
         for subscription in list(self._by_key.values()):
             if not subscription.ended and subscription.has_outcome:
                 yield subscription

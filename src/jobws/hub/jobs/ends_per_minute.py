@@ -90,7 +90,7 @@ class _Counts:
             del by_second[next(iter(by_second))]
 
     def since(self, first: int) -> int:
-        """Return how many events there were since the second `first`."""
+        """Return how many events there were in the second `first` since 1970, and later. New ones are counted, too."""
         self.count()
         return sum(count for second, count in self._by_second.items() if second >= first)
 

@@ -97,7 +97,7 @@ class Fanout(PublishedStreams):
             batch.finish()
 
     def note_poison(self, queue: str, stream_id: bytes) -> None:
-        """Count an entry that was skipped, because of the exception that is being handled. Log the first one."""
+        """Count an entry that was skipped, because of the exception being handled. Log the first one of all queues."""
         if not self.counts["poison"]:
             _log.exception("entry %r of queue %s was skipped; further ones are only counted", stream_id, queue)
         self.counts["poison"] += 1
@@ -137,8 +137,9 @@ class Fanout(PublishedStreams):
         """Send an event to one subscription. If its `until_end` is set, an outcome ends the subscription.
 
         `tail` is the end of the frame, which the method `tail` returns. `at` is the position of the event. The frame
-        has no position if `at` is None, and in a flow. While an outcome in this queue is owed or may be missing, only
-        an outcome keeps its position; no outcome is owed to a whole queue. The caller flushes the outbox.
+        has no position if `at` is None, or if the subscription belongs to a flow. A frame for a subscription to a job
+        also has none while an outcome in this queue is owed or may be missing, unless the event is an outcome itself.
+        The caller flushes the outbox.
         """
         is_owed = subscription.owed is not None and queue in subscription.owed
         key = subscription.request.key

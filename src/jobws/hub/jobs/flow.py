@@ -85,8 +85,8 @@ class Flow:
     def note(self, subscription: Subscription, kind: Kind) -> None:
         """Note an event of a job of the flow, before it is sent.
 
-        An outcome of the job at the top is held back until the next look, so that the jobs below come first. A job that
-        begins to wait for children has perhaps new ones.
+        An outcome of the job at the top is held back until the next look, so that the jobs below come first. Then
+        `is_due` becomes true. So it does if a job of the flow begins to wait for children, since these may be new.
         """
         if kind.is_outcome and subscription is self.top:
             subscription.held = [] if subscription.held is None else subscription.held
@@ -106,7 +106,10 @@ class Flow:
         return not self._keeps
 
     def note_sent(self, queue: str, at: bytes | None) -> None:
-        """Note that an event with the position `at` is sent without it. A later `pong` must bring the position."""
+        """Note that an event with the position `at` is sent without it. A later `pong` must bring the position.
+
+        If `at` is None, the event has no position, and nothing is noted.
+        """
         if at is not None:
             self._unsent[queue] = at.partition(b"~")[0].decode()
 

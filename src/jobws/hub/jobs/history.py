@@ -20,7 +20,8 @@ class History:
     """The recent events of every queue.
 
     Attributes:
-        changes: A number that grows when any queue's history may have lost events, or has been filled again.
+        changes: A number that grows when any queue's history forgets events, or begins again, or is filled. A full
+            history forgets its oldest event with each new one; for this, `Fanout.publish` raises the number.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,10 @@ class History:
         return capacity
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Forget the queue's events with ids below `stream_id`, because Redis has trimmed them."""
+        """Forget the queue's events with ids below `stream_id`, because Redis has trimmed them.
+
+        A call forgets at most `queue_history.FORGOTTEN_TOGETHER` of them; further calls forget more.
+        """
         known = self.of(queue)
         count = len(known)
         known.forget_before(stream_id)

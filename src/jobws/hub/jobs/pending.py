@@ -40,7 +40,8 @@ class PendingSubscription:
         subscriptions: The subscription of each item of the request, in order, or the error of the item.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
         evicted: The older subscriptions that were ended to make room.
-        trees: How many jobs are in each flow that is to be followed, by the job at its top. Its snapshot has them.
+        trees: How many jobs are below each of the jobs `tops`. The endpoint fills this in before the request is
+            answered, and `answer` puts the numbers into the snapshots. A job that could not be counted is absent.
     """
 
     __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions", "trees")
@@ -132,7 +133,10 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
 
 
 def _with_tree(result: Result, item: SubscriptionRequest | ItemError, trees: Mapping[Room, Tree]) -> Result:
-    """Return the result of an item with `tree` in its snapshot, if the item wants `children`."""
+    """Return the result of an item with `tree` in its snapshots, if the item wants `children`.
+
+    If `trees` does not have the job, the snapshots have no `tree`. A result without snapshots is returned as it is.
+    """
     if isinstance(item, ItemError) or not item.children or result.jobs is UNSET:
         return result
     tree = trees.get(Room(item.key.queue, item.key.job_id), UNSET)

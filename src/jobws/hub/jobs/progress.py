@@ -29,7 +29,7 @@ class Window:
     Args:
         queue: The queue's label.
         job_id: The job's id in UTF-8. None means that this is the window of a whole queue.
-        ends: When the window ends, in seconds.
+        ends: When the window ends, in seconds on the clock of `Fanout`, which never goes back.
     """
 
     __slots__ = ("_count", "_had", "_held", "ends", "job_id", "queue")
@@ -51,7 +51,7 @@ class Window:
         self._held[job_id] = (self._count, stream_id, fields)
 
     def held_for(self, subscriptions: Iterable[Subscription]) -> list[Update]:
-        """Return, in order, the updates that at least one of these subscriptions has not got."""
+        """Return the updates that at least one of these subscriptions has not got, by ascending stream id."""
         had = min((self._had.get(each, 0) for each in subscriptions), default=self._count)
         updates: list[Update] = []
         for update in reversed(self._held.values()):
@@ -62,7 +62,7 @@ class Window:
         return updates
 
     def is_due(self, update: Update, subscription: Subscription) -> bool:
-        """Whether the subscription has not got this update."""
+        """Whether the subscription must still get this update: it was not sent it, and was not passed over."""
         return update[0] > self._had.get(subscription, 0)
 
     def pass_over(self, subscriptions: Iterable[Subscription]) -> None:
@@ -71,7 +71,7 @@ class Window:
             self._had.update(dict.fromkeys(subscriptions, self._count))
 
     def empty(self) -> bool:
-        """Hold nothing any more, at the end of the window. Return whether anything was held."""
+        """Drop all that is held, at the end of the window. Return True if anything was held."""
         was_used = bool(self._held)
         self._held.clear()
         self._had.clear()
@@ -79,7 +79,7 @@ class Window:
 
 
 class Windows:
-    """All open windows.
+    """All open windows. Times are seconds on the clock of `Fanout`, which never goes back.
 
     Args:
         seconds: How long a window is. 0 means that progress is not merged: there are no windows.
@@ -102,7 +102,10 @@ class Windows:
         return bool(self.in_order)
 
     def open(self, queue: str, job_id: bytes | None, now: float) -> None:
-        """Open a window of a job, or (None) of the queue, which must have none. If `seconds` is 0, nothing happens."""
+        """Open a window of a job in the queue, or (`job_id` None) of the whole queue. It must not be open already.
+
+        `now` is the present time. If `seconds` is 0, nothing happens.
+        """
         if not self._seconds:
             return
         window = Window(queue, job_id, now + self._seconds)
@@ -124,12 +127,12 @@ class Windows:
         return window if window is not None and window.ends <= now else None
 
     def next_end(self) -> float | None:
-        """Return when the next window ends. None if there is no window."""
+        """Return the time at which the next window ends. None if there is no window."""
         window = next(iter(self.in_order), None)
         return None if window is None else window.ends
 
     def begin_again(self, window: Window, now: float) -> None:
-        """Let a window that has ended begin again."""
+        """Let a window that has ended begin again at the present time `now`."""
         window.ends = now + self._seconds
         self.in_order.move_to_end(window)
 

@@ -92,7 +92,10 @@ class PublishedStreams(ABC):
         return self.history.resize(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:
-        """Forget events that Redis has trimmed: those before the entry `stream_id`."""
+        """Forget events that Redis has trimmed: those before the entry `stream_id`.
+
+        A call forgets at most `queue_history.FORGOTTEN_TOGETHER` of them; further calls forget more.
+        """
         self.history.forget_before(queue, stream_id)
 
     def forget(self, queue: str) -> None:
@@ -121,7 +124,8 @@ class PublishedStreams(ABC):
         Args:
             queue: The queue's label.
             generated: The highest id that was ever added to the stream.
-            oldest: The highest id below that of the stream's oldest entry; `generated` if the stream is empty.
+            oldest: The id just below that of the stream's oldest entry, not this entry's own id; `generated` if the
+                stream is empty.
 
         Returns:
             The id after which to read, and the id up to which entries may be missing. The first is the floor of the

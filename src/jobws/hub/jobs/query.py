@@ -204,7 +204,8 @@ class Query:
     def found(self, subscription: Subscription) -> Mapping[str, JobSnapshot | ItemError | None]:
         """Return what was found of the subscription's job, by queue that has the job or events of it, sorted by label.
 
-        None means that the queue has events of the job, but did not have the job at the look-up or was not asked.
+        None means that the queue has events of the job, but did not have the job at the look-up or was not asked. An
+        ItemError says why the job could not be read from Redis.
         """
         room = subscription.request.key
         job_id = room.job_id or ""

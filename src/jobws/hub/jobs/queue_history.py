@@ -130,10 +130,11 @@ class QueueHistory:
             self._forget_oldest()
 
     def may_miss(self, after: str) -> bool:
-        """Whether this history may lack events after the position `after`: whether `after` is lower than `floor`.
+        """Whether events after the position `after` may be missing here: whether `after` is lower than `floor`.
 
-        If `floor` is `0-0` or None, the id just below the oldest event counts as the floor, since a lower position is
-        from another stream. Only `0-0` belongs to every stream: for it, the answer is then False.
+        If `floor` is `0-0` or None, the id just below the oldest event takes its place, since a lower position is from
+        another stream. Then the answer is False for `0-0`, which belongs to every stream, and, if no event is here, for
+        any position. So before this history is filled, False does not say that every event is here.
         """
         floor = self.floor or START
         if floor == START != after and self._order:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def replay(fanout: Fanout, of: Replay, index: int, entry: Entry | None) -> None:
-    """Deliver one past event. After the last event of the last replay, the subscription gets events as they happen.
+    """Deliver one past event, and flush the client's outbox.
+
+    After the last event of the last replay, the subscription gets events as they happen.
 
     If the stream no longer has the event, the client gets a `gap` instead. If the event was the job's outcome, the
     outcome is then taken from the job's hash.
@@ -71,7 +73,7 @@ def _replay_of_job(fanout: Fanout, of: Replay, index: int, entry: Entry | None) 
 
 
 def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
-    """Deliver an outcome that the stream does not have, made from the job's hash.
+    """Deliver an outcome that the stream does not have, made from the job's hash, and flush the client's outbox.
 
     Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. The
     outcome is looked up again if the queue had a gap since the look-up, since the job may have had another outcome in
@@ -82,7 +84,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         owed: The subscription and the queue.
         snapshot: The contents of the hash. None means that the job is gone, so that its outcome is `removed`.
         moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty. The caller has waited
-            for some seconds until all entries up to this id were published.
+            until all entries up to this id were published, but only for some seconds, so some may not be published yet.
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed

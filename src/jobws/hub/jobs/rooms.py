@@ -68,9 +68,10 @@ class Rooms:
         return {**members, **{each: None for each in self._every_queue if each.gets_events_of(queue)}}
 
     def wanting_stats(self, labels: Iterable[str]) -> dict[str, list[Subscription]]:
-        """Return the subscriptions that want the numbers of a queue now, by queue.
+        """Return the present subscriptions that want the numbers of a queue, by queue.
 
-        Those to every queue want those of all `labels`. One whose client has no right to the numbers is left out.
+        Those to every queue want those of all `labels`. One whose client has no right to the numbers is left out. A
+        queue that a subscription names is there even if `labels` does not have it. A queue that none wants is not.
         """
         everywhere = any(each.request.stats for each in self._every_queue)
         wanting = {

@@ -52,9 +52,9 @@ class BufferedEvent(NamedTuple):
     Attributes:
         kind: The kind of the event. None means that this is a gap.
         queue: The queue's label.
-        position: The `id` of the frame. None if an outcome was owed, or might be missing, when the event happened. With
-            an `id`, the client might return after this event without having got that outcome. For the same reason,
-            `Fanout.send` leaves the `id` out if an outcome is owed, or may be missing, when the frame is sent.
+        position: The `id` of the frame. None if an outcome was owed, or might be missing, when the event happened: with
+            an `id`, the client might return after this event without having got that outcome. `Fanout.send` may leave
+            the `id` out for the same reason.
         tail: The end of the event's frame, made by `codec.tail_of`. For a gap, it is the whole frame.
         replayed: Whether the event is an outcome that was made from the job's hash.
     """
@@ -85,10 +85,10 @@ class Subscriber(Protocol):
 
 
 class Subscription:
-    """One subscription of one client.
+    """One subscription of one client. The argument `sight` is all rights of the client, unlike the attribute `sight`.
 
     Attributes:
-        acked: Whether the subscription was answered. Then it is in its room.
+        acked: Whether the subscription was answered. Then it is in its room, one of `rooms`.
         held: The events that wait while older ones, or log lines, are read from Redis. None means that events do not
             wait: they are sent when they happen.
         job_states: What is known of the job, by queue that was seen to have it. `note_job_in` adds a queue.
@@ -160,7 +160,7 @@ class Subscription:
         return self.sight.reads_queue(queue) if self.request.is_stats_only else self.sight.may_read(queue, key.job_id)
 
     def reads(self, queue: str) -> bool:
-        """Whether a subscription to a whole queue gets its numbers, if wanted, and its events without a job."""
+        """Whether the client has a right to the queue's numbers, and to its events without a job, such as `drained`."""
         return self.sight is None or self.sight.reads_queue(queue)
 
     def gets(self, queue: str, job_id: bytes | None) -> bool:
@@ -219,7 +219,7 @@ class Subscription:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the job has ended in every queue that was seen to have it. False if there is no such queue."""
+        """Whether the job, not the subscription, has ended in every queue seen to have it. False if no queue was."""
         return bool(self.job_states) and ALIVE not in self.job_states.values()
 
     def was_delivered(self, queue: str, finished: str) -> bool:

@@ -17,7 +17,8 @@ class SubscriptionCounts:
 
     Args:
         limit: How many subscriptions each payer may have.
-        refused: Counts, by the name of the setting, the subscriptions that are refused for a limit.
+        refused: How many subscriptions were refused, by the name of the setting with the limit. Only `note_refused`
+            adds to it: `too_many` does not.
     """
 
     def __init__(self, limit: float, refused: Counter[str]) -> None:

@@ -67,14 +67,16 @@ class LogHub:
     def join(self, subscription: LogSubscription, page: LogPage, index: int) -> bool:
         """Make a subscription live if it has got exactly the entries that the live subscriptions have got.
 
+        If there is no live subscription, it becomes live if it has got all entries up to the end of the stream.
+
         Args:
             subscription: The subscription, which is getting past lines.
             page: The page that was read last for it.
             index: How many entries of the page were passed to the subscription.
 
         Returns:
-            True if the subscription is live now, or has ended: the caller reads no more lines for it. False if it has
-            got fewer or more entries than the live ones, or if the page is too old to tell: the caller reads on.
+            True if the subscription is live now, or has ended: the caller reads no more lines for it. False if it is
+            not live, or if the page is too old to tell: the caller reads on.
         """
         if subscription.cursor is None or subscription.ended:
             return True
@@ -125,7 +127,8 @@ class LogHub:
             start: The index of the first entry to pass on.
 
         Returns:
-            The index of the first entry that was not passed. It is `len(page.entries)` if none is left to pass.
+            The index of the first entry that was not passed. It is `len(page.entries)` if none is left to pass, also
+            if the attribute `cursor` has changed.
         """
         if cursor is not self.cursor:  # all subscriptions ended meanwhile
             return len(page.entries)

@@ -107,7 +107,7 @@ class LogClient(Client[LogRequest, LogSubscription]):
             self.outbox.flush()
 
     def examine(self, sight: Sight) -> None:
-        """Ask `sight` for every right that the subscriptions need; see `Client.examine`."""
+        """Ask `sight` for every right that the subscriptions need, and ignore the answers; see `Client.examine`."""
         with self._session.seeing(sight):
             for subscription in (self._pending, self._current):
                 if subscription is not None:

@@ -136,7 +136,10 @@ class LogSession(BaseSession[LogRequest]):
 
 
 def _subscription(data: object) -> tuple[LogFilter, int | None, str | None]:
-    """Return the filter, `tail` and `after` of a request's `data`, or raise RequestError. None stands for no filter."""
+    """Return the filter, `tail` and `after` of a request's `data`, or raise RequestError.
+
+    If `data` is None, every line passes the filter. `tail` and `after` are None if `data` does not have them.
+    """
     if data is None:
         data = {}
     if not isinstance(data, dict):

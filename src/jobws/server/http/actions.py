@@ -59,7 +59,9 @@ _OF_JOBS: Final = frozenset({Action.RETRY_JOB, Action.PROMOTE_JOB, Action.REMOVE
 def may_as_asked(identity: Identity, request: Request) -> bool:
     """Whether an identity may do what the query of `POST /actions` asks for.
 
-    Without a known `action`, only an admin passes. It learns from `in_actions_query` what is wrong.
+    Without a known `action`, only an admin passes. It learns from `in_actions_query` what is wrong. Without `queue`,
+    the right must be for all queues, and without `jobId` for all jobs of the queue. Raises RequestError (`bad-data`) if
+    one of the three is given twice.
     """
     asked = parameters(request, ("action", "queue", "jobId"))
     action = ACTIONS.get(asked.get("action", ""), Action.ADMIN)

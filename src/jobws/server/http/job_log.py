@@ -57,7 +57,8 @@ class JobLogPages:
     async def _lines(self, queue: Queue, job_id: str, start: int, limit: int) -> tuple[list[bytes], int, int]:
         """Return the lines, the index at which they begin, and how many lines the job has.
 
-        If there are no lines from `start` on, the index is the one at which they would begin.
+        The index is `start`, even if the job has fewer lines. A negative `start` gives the index that it stands for, or
+        0 if the job has fewer lines.
 
         Args:
             queue: The queue.

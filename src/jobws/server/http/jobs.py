@@ -52,7 +52,10 @@ class JobLookups:
         return await self._job(request, Room(None, parse_job_id(request.path_params["job_id"])))
 
     async def query(self, request: Request) -> Response:
-        """`GET /jobs?queue=&jobId=&event=`. This form serves ids with a slash, too."""
+        """`GET /jobs?queue=&jobId=&event=`. This form serves ids with a slash, too.
+
+        With `event`, the position of an event, the answer is this event whole, whatever its size; see `whole_event`.
+        """
         asked = parameters(request, ("queue", "jobId", "event", "wait", "children"))
         if "jobId" not in asked:
             raise RequestError("bad-data", "`jobId`: expected ?jobId=, and optionally &queue=")

@@ -68,7 +68,10 @@ async def read_rooms(
 
 
 def _parts(text: str) -> dict[str, bytes]:
-    """Return the JSON texts of an object's keys that have a meaning."""
+    """Return the JSON texts of an object's keys that have a meaning, without those that are absent.
+
+    Raises RequestError (`bad-json`) if `text` is no JSON object.
+    """
     try:
         parts = msgspec.json.decode(text, type=_Parts)
     except msgspec.DecodeError as error:
