@@ -56,7 +56,7 @@ def parse_request(
         event: The frame's `event`.
         data: The frame's `data`; None if absent.
         ref: The frame's `ref`, which was checked; None if absent.
-        queues: The labels that the request may name.
+        queues: The labels that the request may name: with discovery, also those of queues that may appear later.
         max_items: How many items a list may have.
         sight: What the sender may read.
 

@@ -194,7 +194,7 @@ class Session(BaseSession[Request]):
     """The state of the protocol for one connection to `/ws`.
 
     Args:
-        queues: The labels that a request may name. The session sees labels that discovery adds later.
+        queues: The labels that a request may name: with discovery, also those of queues that may appear later.
         max_message_bytes: The largest message that a client may send.
         max_items: How many items a list may have.
         sight: What the client may read.

@@ -103,7 +103,10 @@ class Fanout(PublishedStreams):
         self.counts["poison"] += 1
 
     def release(self, subscription: Subscription) -> None:
-        """Send what is held for a subscription now, and hold nothing from now on. Do nothing if it has ended."""
+        """Send what is held for a subscription, and hold nothing from now on. Do nothing if it has ended.
+
+        The caller flushes the outbox.
+        """
         held_back, subscription.held = subscription.held or [], None
         outbox = subscription.client.outbox
         for index, held in enumerate(held_back):
@@ -121,7 +124,8 @@ class Fanout(PublishedStreams):
     def go_live(self, subscription: Subscription) -> None:
         """Note that a subscription has got what it missed, and `release` it as soon as nothing else must come first.
 
-        If it asked for log lines, the present lines come first. At the top of a flow, an outcome waits for a look.
+        If it asked for log lines, the present lines come first. At the top of a flow, an outcome waits for a look. The
+        caller flushes the outbox.
         """
         if subscription.flow is not None and not (subscription.ended or subscription.flow.go_live(subscription)):
             return

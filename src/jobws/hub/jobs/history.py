@@ -45,6 +45,7 @@ class History:
         """Set a queue's capacity by `max_length`, the length that its stream may have, and return the capacity.
 
         The capacity is from LEAST_PER_QUEUE to MOST_PER_QUEUE, or less if all queues together would exceed MOST_IN_ALL.
+        If the history has more events, a call forgets at most `queue_history.FORGOTTEN_TOGETHER` of them.
         """
         capacity = self._capacity(max_length)
         known = self.of(queue)

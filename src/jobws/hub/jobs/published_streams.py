@@ -73,7 +73,7 @@ class PublishedStreams(ABC):
 
     @abstractmethod
     def release(self, subscription: Subscription) -> None:
-        """Send the held events of a subscription, and hold none from now on."""
+        """Send the held events of a subscription, and hold none from now on. The caller flushes the outbox."""
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Replace a queue's history by the events that its stream held before jobws began to read it.
@@ -88,7 +88,10 @@ class PublishedStreams(ABC):
         return None if queue in self.without_events else self.history.of(queue).ends.until(now_milliseconds)
 
     def resize_history(self, queue: str, max_length: int) -> int:
-        """Note how many entries a stream may hold, and return how many of its events the history keeps at most."""
+        """Note how many entries a stream may hold, and return how many of its events the history keeps at most.
+
+        If it has more, a call forgets at most `queue_history.FORGOTTEN_TOGETHER` of them; further calls forget more.
+        """
         return self.history.resize(queue, max_length)
 
     def forget_before(self, queue: str, stream_id: str) -> None:

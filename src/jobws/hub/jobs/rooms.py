@@ -107,7 +107,7 @@ class Rooms:
 
     @property
     def named_queues(self) -> Collection[str]:
-        """The queues for which `is_named` is true."""
+        """The queues for which `is_named` is true now; a copy."""
         return {**self._named, **self._queues, **self._found}.keys()
 
     def watched(self, queue: str) -> Iterator[bytes | None]:

@@ -36,7 +36,7 @@ async def read_rooms(
 
     Args:
         text: The body.
-        queues: The labels that the request may name.
+        queues: The labels that the request may name: with discovery, also those of queues that may appear later.
         most: How many jobs it may name.
         sight: What the sender may read.
 
