@@ -84,11 +84,11 @@ class Jobs:
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
     def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
-        """Return a snapshot of the job, with its result, from each queue that has the job; see `Client.lookup`."""
+        """Return a job's snapshots, one per queue, or the event with the id `event`; see `Client.lookup`."""
         return _call(self._portal, partial(self._client.lookup, job_id, queue, event))
 
     def act(self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False) -> Acted:
-        """Act on a job or a queue; see `Client.act`."""
+        """Act on a job or a queue. With `children`, `remove` also removes the jobs below; see `Client.act`."""
         return _call(self._portal, partial(self._client.act, action, queue, job_id, children=children))
 
     def wait(
@@ -170,7 +170,7 @@ class Jobs:
         *,
         after: Mapping[str, str] | None = None,
     ) -> Iterator[Event]:
-        """Yield the events of whole queues from now on until the iterator is closed; see `Client.watch_queue`."""
+        """Yield the events of whole queues, since the positions `after` or from now on; see `Client.watch_queue`."""
         return _each(_Stream(self._portal, self._client.watch_queue(queues, events, after=after)), float("inf"))
 
 

@@ -17,14 +17,15 @@ class Intervals(NamedTuple):
         body_seconds: How long a client may take to send the body of a request. A body of `max_body_bytes` needs
             280 kbit/s.
         sweep_seconds: The time between two sweeps of a queue that keeps no events, or whose last sweep was not
-            complete.
+            complete (the `hole_seconds` of `Sweeper`). The setting `sweep_seconds` is the time between two sweeps of
+            all queues.
         job_log_hold_seconds: How long the outcome of a job waits for the job's last log lines if Redis does not return
             them.
         workers_seconds: How long Redis's list of its clients, which tells how many workers queues have, counts as new.
             With thousands of clients it has megabytes.
         flow_seconds: The pause between two looks for new children of a flow.
-        look_seconds: How often the files of keys are read again.
-        jwks_seconds: How often the key set of `--jwks-url` is fetched again.
+        look_seconds: The time between two readings of the files of keys.
+        jwks_seconds: The time between two fetches of the key set of `--jwks-url`.
         jwks_again_seconds: The shortest time between two fetches because of a token with an unknown key, and the time
             between a fetch that failed and the next one.
         fetch_seconds: How long a fetch of that key set may take, and how long a request waits for it.

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 async def judge(identity: Identity, examine: Callable[[Identity], object]) -> Identity:
-    """Have the authorizer asked for all that `examine` needs, together. Until the next await, it has these answers.
+    """Have the authorizer asked for all that `examine` needs, together.
+
+    Until the next await, the rights of the returned identity have these answers.
 
     Args:
         identity: The client. If its rights are those of a scope, nothing happens.
-        examine: Goes through the request with the rights of the identity that it is given. It must change nothing. If
-            it raises RequestError, the checks before count, and `judge` does not pass the error on.
+        examine: Goes through the request with the rights of the identity that it is given. It may be called more than
+            once, since answers may show that other checks are needed, and must change nothing. If it raises
+            RequestError, the checks before count, and `judge` does not pass the error on.
 
     Returns:
         The client, as `latest_identity` returns it.

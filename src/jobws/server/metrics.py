@@ -61,6 +61,8 @@ class Metrics(Collector):
         connections: Returns all clients that are connected now, also those over HTTP. Only their number is used.
         keys: Says which files of keys cannot be read now.
         limited: How often something was refused for a limit, by the name of the setting.
+        asked: The `counts` of `Gate`: how many questions to the authorizer were `asked`, how many of them `failed`, and
+            how many requests were `unavailable`. None: there is no authorizer, and no metric of it.
     """
 
     def __init__(

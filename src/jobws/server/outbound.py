@@ -95,6 +95,8 @@ def exchange(
 class _Timed(io.RawIOBase):
     """A socket, for the HTTP client to read from until `end`, a time on the monotonic clock.
 
+    A read that begins later, or lasts longer, raises TimeoutError.
+
     The timeout of the socket itself begins again with each byte, so a slow server could hold a thread for ever.
     """
 

@@ -45,7 +45,10 @@ class Addresses:
 
 
 class Proxied:
-    """ASGI middleware that sets `scope[ADDRESS]`, for the limits, and puts `--root-path` before the path."""
+    """ASGI middleware that puts `--root-path` before the path, and sets `scope[ADDRESS]`.
+
+    This is the address by which the client is limited, or None, as `Addresses.limited` returns it.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -66,9 +69,10 @@ class Proxied:
 
         None means that the connection has no IP address, for example since it is a Unix socket.
 
-        Each proxy appends the address from which it got the request. Read from the right, the first address that is not
-        trusted is the client's; anyone may have written those to the left of it. If there is none, the address that was
-        read last is returned. Reading ends before a text that is no address.
+        The header that the setting `proxy_header` names is read; usually this is X-Forwarded-For. Each proxy appends to
+        it the address from which it got the request. Read from the right, the first address that is not trusted is the
+        client's; anyone may have written those to the left of it. If there is none, the address that was read last is
+        returned. Reading ends before a text that is no address.
         """
         client = scope.get("client")
         found = _parsed(client[0]) if client else None

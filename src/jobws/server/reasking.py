@@ -1,6 +1,7 @@
 """Asks the authorizer again about the subscriptions of connected clients, and ends those that it does not allow now.
 
-A failure of the authorizer is no answer: it is asked again for 25 s. Then what it does not allow ends.
+A failure of the authorizer is no answer: it is asked again for 25 s. Then the subscriptions end for which it has given
+no answer that is still valid.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Reasking:
         labels: The labels of all queues; a live view. When one is added, all clients are asked about, since the new
             queue may have jobs that their subscriptions are to.
         members: Returns the clients.
-        doubt: Called with a queue that was found to be allowed, whose outcomes a client may have missed meanwhile.
+        doubt: Called with the label of a queue if a new answer lets a client read jobs there. The client may have
+            missed the outcomes of these jobs while it might not read them.
         tasks: The tasks of the bridge.
     """
 
@@ -79,7 +81,11 @@ class Reasking:
             known = labels
 
     async def _ask_of_members(self, *, found: bool) -> None:
-        """Ask about the clients that are due now, or (`found`) about all, since a queue was found."""
+        """Put the clients into `_due` that are to be asked about now, and start the workers that ask.
+
+        All clients are if `found`, since a queue was found. For those that were due GRACE_SECONDS ago, since the
+        authorizer fails, nobody is asked any more: a check without an answer counts as a no.
+        """
         now, turn, members = anyio.current_time(), Turn(), self._members()
         if self._retry_at:
             self._retry_at = {client: self._retry_at[client] for client in self._retry_at.keys() & set(members)}
@@ -104,7 +110,7 @@ class Reasking:
             self._tasks.spawn(self._work)
 
     async def _work(self) -> None:
-        """Ask about the clients that are due, one after the other, until there are no more."""
+        """Take clients from `_due` and ask about them, one after the other, until `_due` is empty."""
         try:
             while self._due:
                 client = self._due.popleft()

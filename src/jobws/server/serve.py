@@ -91,6 +91,8 @@ async def serve(
 ) -> None:
     """Serve `bridge` on `listener`, and its metrics on `metrics`, until SIGTERM or SIGINT. Both are closed at the end.
 
+    `started`, if there is one, is called with the base URL once connections are accepted.
+
     At the end WebSockets are closed with 1012. Connections that are still open after `shutdown_seconds` are cut.
     """
     host, url = listener.getsockname()[0], _url(listener)

@@ -65,11 +65,13 @@ class QueueListing:
     async def jobs(self, request: Request) -> Response:
         """`GET /queues/{queue}/jobs?state=&limit=&cursor=`: a page of the queue's jobs that are in one state.
 
-        A request without `state` is refused. The job that came last, that ended last, or that is to run last comes
-        first.
+        A request without `state` is refused. Which job comes first depends on the state: of `waiting`, `prioritized`
+        and `delayed` the job that is to run last, of `active` and `waiting-children` the one that came into the state
+        last, and of `completed` and `failed` the one that ended last.
 
         The ids are read before the jobs. A job that changes its state between these reads is returned in its new state,
-        and one that is removed is left out. So a page may have fewer than `limit` jobs although others follow.
+        and one that is removed is left out. So a page may have fewer than `limit` jobs although others follow. Only a
+        `cursor` of null in the answer says that nothing follows.
         """
         queue = await self._service.queue(request.path_params["queue"])
         asked = parameters(request, ("state", "limit", "cursor"))

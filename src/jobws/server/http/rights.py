@@ -118,7 +118,10 @@ def may(action: Action, place: Callable[[Request], Place] = lambda _request: ANY
 
 
 def any_token(identity: Identity, _request: Request) -> bool:
-    """Whether the identity's token is accepted: always, or where an authorizer decides, if it shows some queue."""
+    """Return True: every token that was verified will do.
+
+    Where an authorizer decides, return `sees_a_queue` instead, so no token will do while there is no queue.
+    """
     return not is_asked(identity) or sees_a_queue(identity)
 
 
@@ -149,7 +152,9 @@ def in_query(request: Request) -> Place:
 def reads_job(place: Callable[[Request], Place]) -> Right:
     """Return a check whether an identity may read the job that a request names.
 
-    If the request names no queue, the identity must be able to read the job of this id in at least one queue.
+    If the request names no queue, the identity must be able to read the job of this id in at least one queue. If it
+    names no job, the identity needs a right to all jobs, and the endpoint then answers `bad-data`. Where an authorizer
+    decides, it was asked before (see `CheckedRoute`).
     """
 
     def reads(identity: Identity, request: Request) -> bool:
@@ -162,28 +167,35 @@ def reads_job(place: Callable[[Request], Place]) -> Right:
 
 
 def reads_a_job(identity: Identity, _request: Request) -> bool:
-    """Whether the identity may have some right to read jobs. The endpoint then checks it for each single job.
+    """Whether the identity has any right to read jobs. The endpoint then checks it for each single job.
 
-    Where an authorizer decides, the endpoint asks it, since only the whole request says about which jobs.
+    True where an authorizer decides. The endpoint asks it, since only the whole request says about which jobs.
     """
     return is_asked(identity) or _has_one_of(identity, {Action.READ_JOB, Action.READ_CHILDREN, Action.ADMIN})
 
 
 def reads_events(identity: Identity, request: Request) -> bool:
-    """Whether the identity may have some right to read jobs, or queues' numbers.
+    """Whether the identity has any right to read jobs, or queues' numbers. True where an authorizer decides.
 
-    The endpoint then checks each request in the list that is the body.
+    The endpoint then checks each single subscription.
     """
     return reads_a_job(identity, request) or _has_one_of(identity, {Action.READ_QUEUE})
 
 
 def reads_a_queue(identity: Identity, _request: Request) -> bool:
-    """Whether the identity has some right to read queues' counts. The endpoint then checks it for each single queue."""
+    """Whether the identity has any right to read queues' counts. The endpoint then checks it for each single queue.
+
+    Where an authorizer decides, this is `sees_a_queue`.
+    """
     return sees_a_queue(identity) if is_asked(identity) else _has_one_of(identity, {Action.READ_QUEUE, Action.ADMIN})
 
 
 def sees_a_queue(identity: Identity) -> bool:
-    """Whether the authorizer shows the identity one of the queues that there are."""
+    """Whether the authorizer lets the identity read the counts of at least one present queue.
+
+    It was asked before (see `CheckedRoute`); a queue for which it gave no answer does not count. False where no
+    authorizer decides.
+    """
     rights = identity.rights
     return isinstance(rights, AskedRights | Rehearsal) and bool(AskedSight(rights).queues(rights.labels))
 

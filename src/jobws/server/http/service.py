@@ -129,7 +129,8 @@ class Service:
     async def find(self, labels: Collection[str]) -> None:
         """Have discovery look for those of the queues that are unknown, and wait until it has looked.
 
-        If `labels` is empty, only wait until discovery has finished its first pass.
+        If all are known, or there is no discovery, return immediately. If `labels` is empty, only wait until discovery
+        has finished its first pass.
 
         Raises:
             RedisUnavailableError: Redis did not answer in time, or the bridge is not running.
@@ -189,9 +190,9 @@ class Service:
         """Return a new client of `/ws` inside this process.
 
         Args:
-            on_overflow: Called when the client's outbox has overflowed, or None; see `InProcessClient`.
+            on_overflow: Called when the client's outbox has overflowed; None for no call. See `InProcessClient`.
             identity: Who sent the request.
-            address: The address by which the client is limited; None for no limit.
+            address: The address by which the client is limited. None: it is limited only by its identity.
 
         Raises:
             RedisUnavailableError: The bridge is not running.
@@ -209,9 +210,10 @@ class Service:
         return client
 
     async def rehearse(self, messages: Iterable[str], sight: AnySight) -> None:
-        """Look at `sight` for everything that a new client of `/ws` needs for `hello` and for some messages.
+        """Ask `sight` for every right that a new client of `/ws` needs for `hello` and for some messages.
 
-        Other tasks run meanwhile, since the messages of one body may take 0.4 s.
+        The answers are ignored, and so are malformed messages. The sight notes what it is asked, so its maker learns
+        which checks an authorizer must decide. Other tasks run meanwhile: the messages of one body may take 0.4 s.
         """
         settings, turn = self.settings, Turn()
         session = Session(self.nameable, settings.max_message_bytes, settings.max_subscriptions, sight)
@@ -257,7 +259,7 @@ class Service:
         return (await store.look_up(by_queue(jobs))).found
 
     async def submit(self, queue: Queue, name: str, data: object, job_id: str, opts: Mapping[str, object]) -> None:
-        """Add a job.
+        """Add a job. If the queue has a job with this id, BullMQ adds nothing. See `Submitter.add` for the arguments.
 
         Raises:
             MissingExtraError: BullMQ's package is not installed.

@@ -1,4 +1,7 @@
-"""Serves the JavaScript adapter and the custom elements, so that pages load them from their bridge, and the sources."""
+"""Serves the JavaScript adapter and the custom elements, so that pages load them from their bridge.
+
+Also serves, under `/src/`, the modules from which these files are built.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def routes() -> list[Route]:
 
 
 def _files(folder: Traversable, below: str = "") -> Iterator[tuple[str, Traversable]]:
-    """Yield the files in a folder and its folders, with their paths from there."""
+    """Yield the files in a folder and in those below it, each with its path from `folder`, put after `below`."""
     for each in folder.iterdir():
         if each.is_dir():
             yield from _files(each, f"{below}{each.name}/")

@@ -61,9 +61,9 @@ class Submitting:
         return await self._add(request, label, body.name, body.data, body.job_id, opts)
 
     async def analyze(self, request: Request) -> Response:
-        """`POST /analyze/{queue}`: adds a job with the name `job`, whose data is the whole body.
+        """`POST /analyze/{queue}`: adds a job with the name `job`, whose data is the whole body: any JSON value.
 
-        The answer is that of `submit`.
+        The content type must be `application/json`. The answer is that of `submit`.
         """
         label = _label(request)
         data = await json_body(request, self._service.body_limits, object, msgspec.Raw)
@@ -142,8 +142,8 @@ def _new_id(queue: str, wanted: str | None, key: str | None, random_id: str, ide
     This is `wanted`, the `jobId` that the client sent. If that is None, the id is derived from `key`, the
     Idempotency-Key. If both are None, the id is random.
 
-    Two identities that send the same Idempotency-Key get different ids. Otherwise the second one would get the id of a
-    job that belongs to the first one.
+    The same Idempotency-Key gives different ids in different queues, and different ids to different identities.
+    Otherwise the second identity would get the id of a job that belongs to the first one.
 
     Raises:
         RequestError: `bad-data`: the Idempotency-Key is empty. `bad-job-id`: `wanted` is malformed, or BullMQ for Node

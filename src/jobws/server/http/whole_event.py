@@ -36,11 +36,12 @@ async def whole_event(service: Service, label: str, job_id: str, event: str, sig
         label: The label of the job's queue.
         job_id: The job's id.
         event: The position of the event.
-        sight: What the client may see.
+        sight: What the client may see. The caller has checked that it may read the job. Here the sight decides only
+            whether a reason of failure names the child that failed.
 
     Raises:
-        RequestError: `bad-data`: `event` is no position; `unknown-queue`; `unavailable`; or `gone`: the stream does not
-            have the event, and the job has no hash, or no such outcome.
+        RequestError: `bad-data`: `event` is no position; `unknown-queue`; `unavailable`: Redis answered with an error
+            for this job; or `gone`: the stream does not have the event, and the job has no hash, or no such outcome.
         RedisUnavailableError: Redis did not answer.
     """
     parsed = parse_position(event)

@@ -177,10 +177,12 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     async def _complete(self, batch: Waiting, query: Query) -> set[str]:
         """Answer the requests that can be answered, and remove these from `batch`. The others stay in it.
 
+        `query` has Redis's answer for all of them.
+
         Returns:
             The queues whose streams are being read again. Requests about these queues must wait until this has ended.
-            If no queue is returned, the requests that are still in `batch` need a new query: each names a queue that
-            did not exist when `query` was made.
+            If no queue is returned, the requests that are still in `batch` need a new query: each is about a queue that
+            was found after the look-up began.
         """
         turn = Turn()
         awaited: set[str] = set()

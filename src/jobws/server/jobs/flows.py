@@ -170,7 +170,7 @@ class _Follower:
     async def _look(self) -> None:
         """Look at the lists of all jobs of the flow, and wait until the client was sent what it missed of new jobs.
 
-        Also wait until all that happened before the look was published, in all queues of the flow.
+        Then wait until all that happened up to then was published. Jobs that began another life are looked at again.
         """
         flow, fanout, by_label = self._flow, self._flows.fanout, self._flows.queues.by_label
         flow.is_due = False
@@ -205,7 +205,7 @@ class _Follower:
             self._client.note_look(flow, reached)
 
     async def _descend(self, level: Sequence[Room], seen: set[Room], labels: Mapping[bytes, str]) -> None:
-        """Subscribe to the jobs below those of `level` that are not `seen` yet, and to all jobs below these."""
+        """Enter the jobs below those of `level`, then the jobs below those that `_enter` returns, and so on."""
         while level and not self._flow.top.ended:
             found: list[tuple[Room, Room]] = []
             turn = Turn()
@@ -257,9 +257,10 @@ class _Follower:
         return None if queue is None else queue.key(room.job_id or "")
 
     async def _enter(self, seen: set[Room], found: Iterable[tuple[Room, Room]]) -> list[Room]:
-        """Subscribe to those jobs that are not in `seen` and that the client may read. Return these.
+        """Subscribe to those jobs of `found` that are not in `seen` and that the client may read. Return only these.
 
-        `found` has pairs of a job and the job above it. All of these jobs are added to `seen`.
+        `found` has pairs of a job and the job above it. `seen` has the jobs that this look came to. The first job of
+        each pair is added to it, even if the client may not read it.
         """
         new = {room: parent for room, parent in found if room not in seen}
         seen.update(new)
@@ -276,7 +277,7 @@ class _Follower:
             may_subscribe(sight, request)
 
     async def _orphans(self, after: Cursor) -> dict[Room, bytes]:
-        """Return the jobs that failed after these positions and have a job above them, with the key of that job.
+        """Return the jobs of all flows that failed after these positions, each with the key of the job above it.
 
         The lists of the job above may say nothing of such a job (`removeDependencyOnFailure`).
         """

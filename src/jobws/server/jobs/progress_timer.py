@@ -1,4 +1,4 @@
-"""Has the progress sent that the hub holds, when its time has come."""
+"""Has merged progress sent when its windows end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.server.auto_reset_event import AutoResetEvent
 
-# The shortest pause while progress is held. The windows of many jobs end at different times, and are served together.
+# The shortest pause while a window is open. The windows of many jobs end at different times, and are served together.
 PAUSE_SECONDS: Final = 0.01
 
 
@@ -18,8 +18,8 @@ class ProgressTimer:
     """Calls `Fanout.send_due_progress` when it is due.
 
     Args:
-        fanout: Holds progress.
-        opened: Is set when the fanout begins to hold progress.
+        fanout: Merges progress in windows.
+        opened: Is set when a window is opened while there is no other.
     """
 
     def __init__(self, fanout: Fanout, opened: AutoResetEvent) -> None:
@@ -27,7 +27,7 @@ class ProgressTimer:
         self._opened = opened
 
     async def run(self) -> None:
-        """Have progress sent until cancelled. While none is held, this sleeps."""
+        """Have progress sent until cancelled. While no window is open, this sleeps."""
         while True:
             seconds = self._fanout.send_due_progress()
             if seconds is None:

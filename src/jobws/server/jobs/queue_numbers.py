@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 class Numbers(NamedTuple):
-    """What Redis holds of a queue, and the numbers that clients get."""
+    """What Redis holds of a queue, and the numbers that clients get.
+
+    Attributes:
+        overview: What Redis holds: the counts by state, and the state of the event stream.
+        stats: The numbers: the counts, too, and what is computed, such as rates and the age of the oldest waiting job.
+    """
 
     overview: QueueOverview
     stats: QueueStats
@@ -63,9 +68,10 @@ class QueueNumbers:
         return Numbers(overview, stats)
 
     async def _oldest_seconds(self, queue: Queue, overview: QueueOverview) -> float | None:
-        """Return for how many seconds a job of the queue has been waiting; None if none waits.
+        """Return for how many seconds the job has been waiting that waits for longest; None if none waits.
 
-        A job waits since its last event `waiting`, or, if the history does not have that, since it was added.
+        Only the jobs at both ends of the waiting list are looked at (`overview.ends_of_wait`). A job waits since its
+        last event `waiting`, or, if the history does not have that, since it was added.
         """
         history = self._fanout.history.of(queue.label)
         last = {job_id: history.last(job_id, "waiting") for job_id in overview.ends_of_wait}

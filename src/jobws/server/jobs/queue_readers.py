@@ -119,7 +119,7 @@ class Queues:
         return stream.is_removed or (stream.ready.is_set() and self._fanout.history.filled(stream.queue.label))
 
     async def wait_until_published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
-        """Wait until all entries up to these stream ids were published, but no longer than LAG_SECONDS.
+        """Wait until all entries up to these stream ids were published. After LAG_SECONDS, return all the same.
 
         This does not wait for a queue that is forgotten meanwhile, or whose stream begins again: the new stream may
         never reach the ids of the old one.
@@ -208,7 +208,7 @@ class Queues:
         return name == DISCOVER or name in self.by_label or (self._prefix, name) in self._places
 
     def found(self, name: str, since: str | None) -> None:
-        """Add a queue, and read its stream after the stream id `since`. None means: only what is added from now on."""
+        """Add an unknown queue, with its name as label. Read it after the stream id `since`; None means from now on."""
         queue = Queue(name, self._prefix, name)
         if since is not None:
             self._fanout.cursors[name] = since

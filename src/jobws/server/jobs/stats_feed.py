@@ -34,7 +34,7 @@ class _Sent:
     Attributes:
         stats: The numbers that were read last.
         read_at: When they were read, in seconds on anyio's clock.
-        cursor: The position of the last event that was published before that; None if there was none.
+        cursor: The id of the last entry of the queue's stream that was published before that; None if there was none.
         sent_to: The subscriptions that have these numbers.
     """
 
@@ -45,7 +45,11 @@ class _Sent:
         self.sent_to = sent_to
 
     def is_due(self, now: float, seconds: float, cursor: str | None) -> bool:
-        """Whether to read the numbers again: `seconds` are over, and something may have changed."""
+        """Whether to read the numbers again: `seconds` are over, and something may have changed.
+
+        Something may have changed if `cursor`, the id of the last entry published by now, is another one, and if a rate
+        is not zero, since it falls without an entry. Otherwise the numbers are read again after SILENT_SECONDS.
+        """
         changes = cursor != self.cursor or self.stats.completed_per_minute or self.stats.failed_per_minute
         return now - self.read_at >= (seconds if changes else max(seconds, SILENT_SECONDS))
 

@@ -61,8 +61,8 @@ class Trees:
                 until the next await.
 
         Returns:
-            An empty dictionary if Redis or the authorizer does not answer, or if more than MAX_JOBS jobs are below
-            these jobs together.
+            The numbers of each of `tops`; all are 0 if no such job is below it. An empty dictionary if Redis or the
+            authorizer does not answer, or if more than MAX_JOBS jobs are below these jobs together.
         """
         try:
             return await self._count(tops, judge)
@@ -97,7 +97,7 @@ class Trees:
         """Return those of the jobs that have children, and the children of each of these.
 
         Raises:
-            RequestError: `too-many`: there are more than `most`.
+            RequestError: `too-many`: all of the jobs together have more than `most` children.
             RedisUnavailableError: Redis does not tell.
         """
         queues = [(each, self._labels.get(each.room.queue or "")) for each in jobs]

@@ -38,7 +38,10 @@ class Handler(Protocol):
         ...
 
     def stalled(self) -> None:
-        """Called when bytes have waited for `slow_seconds`, and left at less than `slow_bytes_per_second` meanwhile."""
+        """Called when bytes have waited for `slow_seconds`, and left at less than `slow_bytes_per_second` meanwhile.
+
+        If this stays so, it is called again after each further `slow_seconds`.
+        """
         ...
 
     def lost(self) -> None:

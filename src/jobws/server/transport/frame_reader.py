@@ -26,7 +26,7 @@ class FrameReader:
     Attributes:
         pings: The payloads of the pings in the last `feed`, in order; they must be answered. None if there were none.
         idle_frames: How many frames in the last `feed` were pings, pongs or tiny fragments.
-        peer_code: The code of the client's close frame, or 0 while none has come.
+        peer_code: The code of the client's close frame: 1005 if the frame has no code, and 0 while none has come.
         end: The code and reason with which to close the connection. None while it is not to be closed. Nothing is read
             once this is set.
     """

@@ -88,7 +88,7 @@ class WebSocketConnection:
 
     @property
     def peer_code(self) -> int:
-        """The code of the client's close frame, or 1006 if there was none."""
+        """The code of the client's close frame: 1005 if the frame has no code, and 1006 if no such frame has come."""
         return (self._reader.peer_code if self._reader is not None else 0) or 1006
 
     # ---- Direct ----

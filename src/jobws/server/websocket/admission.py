@@ -62,7 +62,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class _Next(Enum):
-    """What happens next to a client with a token that expires."""
+    """What happens next to a client if it sends no token, or no new one."""
 
     WARN = "warn"
     EXPIRE = "expire"
@@ -76,9 +76,9 @@ class _Member:
         client: The hub's side of the client.
         address: The address by which the client is limited; None for no limit.
         identity: Who the client is; None before it has sent a token.
-        next: What happens to the client at the time `at`.
-        at: A time in seconds. Before the client has a token, it is on a clock that never goes back; later, it is since
-            1970.
+        next: What happens to the client at the time `at`, unless it sends a token before.
+        at: In seconds since 1970, or on anyio's clock before the client has a token. Infinity if its token never
+            expires.
         verifying: Whether a request `authenticate` is being verified.
     """
 
@@ -219,7 +219,7 @@ class Admission:
         self._admit(member, identity)
 
     def _examine(self, client: AnyHubClient, identity: Identity) -> None:
-        """Look at the rights of a new token for everything that its acceptance depends on."""
+        """Ask a new token's sight for every right that `hello` and the subscriptions need; see `Client.examine`."""
         sight = sight_of(identity)
         self._greeting.examine(sight)
         client.examine(sight)
@@ -252,7 +252,7 @@ class Admission:
             await self._check_members(is_due=is_due)
 
     async def _check_members(self, *, is_due: bool) -> None:
-        """Do for each client what is due now. `is_due` says whether to look for what became of its token, too."""
+        """Do what is to be done now for each client. With `is_due`, also close it if its token is revoked."""
         now, wall = anyio.current_time(), time.time()
         for number, member in enumerate(list(self._members.values())):
             if member.client.closing is not None:

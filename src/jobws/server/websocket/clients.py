@@ -125,10 +125,11 @@ class Clients(Generic[AnyClient, PendingT]):
 
 
 class ConnectedClient(Generic[AnyClient, PendingT]):
-    """One client, over any transport. It is in `Clients.connected` from its construction until `lost` is called.
+    """One client, over any transport.
 
     Attributes:
-        hub_client: The hub's side of the client.
+        hub_client: The hub's side of the client. It is in `Clients.connected` from the construction of this object
+            until `lost` is called.
     """
 
     __slots__ = ("_bucket", "_clients", "hub_client")
@@ -151,7 +152,8 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
     def serve(self, message: str | bytes, problem: RequestError | None = None) -> float:
         """Serve a message for which the rights are at hand. Return how many seconds to wait before the next one.
 
-        `problem` says why a request to subscribe cannot be judged now; None means that it can.
+        `problem` says why the message cannot be judged now; None means that it can. A request to subscribe is then
+        answered with this error. Other messages are served, since they need no right.
         """
         now = anyio.current_time()
         client = self.hub_client
@@ -255,7 +257,10 @@ class _AsgiClient(ConnectedClient[AnyClient, PendingT]):
                 await anyio.sleep(wait)
 
     async def _write(self, send: Send, scope: anyio.CancelScope) -> None:
-        """Send the frames of the outbox as they come. Then send the close frame, and cancel `scope`."""
+        """Send the frames of the outbox as they come. When the hub closes the client, send the close frame.
+
+        Then cancel `scope`.
+        """
         while True:
             await self._woken.wait()
             self._woken = anyio.Event()

@@ -41,9 +41,10 @@ class Greeting:
         self._without_events = without_events
 
     async def judged(self, caller: Caller) -> Caller:
-        """Have the authorizer asked, if there is one, which queues `hello` may name. Return what it says of the caller.
+        """Have the authorizer asked which queues `hello` may name. Return the caller with its answers.
 
-        If it cannot be asked, `hello` names none.
+        Without an authorizer, the caller is returned unchanged. If the authorizer cannot be asked, the caller is
+        unchanged, too, and so `hello` names no queue.
         """
         if not isinstance(caller, Identity):
             return caller
@@ -53,7 +54,7 @@ class Greeting:
             return caller
 
     def examine(self, sight: AnySight) -> None:
-        """Look at `sight` for everything that `hello` depends on."""
+        """Ask `sight` for every right that `hello` depends on, and ignore the answers; see `Client.examine`."""
         sight.queues(self._labels)
 
     def frame(self, sight: AnySight) -> Frame:

@@ -75,7 +75,10 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.serve(msgspec.json.encode({"event": request, "data": data}).decode())
 
     def asked(self) -> None:
-        """Note that all requests were passed on. From now on, answers of an authorizer that none needs are dropped."""
+        """Note that this client gets no more requests to subscribe.
+
+        From now on, answers of an authorizer that none of its subscriptions needs are dropped.
+        """
         if self._rights is not None:
             self._rights.in_use = False
             self._rights.due = min(self._rights.due, anyio.current_time())
