@@ -84,7 +84,10 @@ class Jobs:
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
     def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
-        """Return a job's snapshots, one per queue, or the event with the id `event`; see `Client.lookup`."""
+        """Return a snapshot of the job, with its result, from each queue that has the job; [] if none has.
+
+        With `event`, the `id` of an event of the job, return only this event, whole; see `Client.lookup`.
+        """
         return _call(self._portal, partial(self._client.lookup, job_id, queue, event))
 
     def act(self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False) -> Acted:
@@ -133,8 +136,7 @@ class Jobs:
         Args:
             job_ids: The ids of the jobs. Duplicates count once.
             queue: As for `wait`.
-            timeout_s: The longest time to wait for all jobs together, in seconds from this call on. None means no
-                limit.
+            timeout_s: The longest time to wait for all jobs together, in seconds from this call on; None: no limit.
             expect: As for `wait`.
 
         Raises:

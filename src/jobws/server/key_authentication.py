@@ -53,7 +53,7 @@ class KeyAuthentication:
 
     Args:
         settings: These name the files and the URL, and say which claims JWTs must have.
-        intervals: How often `run` reads and fetches.
+        intervals: Says after what times `run` reads and fetches again (`look_seconds` and `jwks_seconds`).
 
     Raises:
         ConfigurationError: A file cannot be read, the URL cannot be fetched, or what they hold is malformed.

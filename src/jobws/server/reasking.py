@@ -83,8 +83,8 @@ class Reasking:
     async def _ask_of_members(self, *, found: bool) -> None:
         """Put the clients into `_due` that are to be asked about now, and start the workers that ask.
 
-        All clients are if `found`, since a queue was found. For those that were due GRACE_SECONDS ago, since the
-        authorizer fails, nobody is asked any more: a check without an answer counts as a no.
+        These are the clients that are due, or all if a queue was `found`. If a client has been due for GRACE_SECONDS,
+        the authorizer fails. Then nobody is asked about it, and each of its checks without a valid answer is a no.
         """
         now, turn, members = anyio.current_time(), Turn(), self._members()
         if self._retry_at:

@@ -90,7 +90,7 @@ async def examined(request: Request, service: Service, examine: Callable[[AnySig
     Args:
         request: The request.
         service: Knows which queues there are.
-        examine: Looks at the sight that it is given for everything that the request needs.
+        examine: Asks the sight that it is given for every right that the request needs.
     """
     caller = identity_of(request)
     if not isinstance(caller.rights, AskedRights):

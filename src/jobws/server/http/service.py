@@ -192,7 +192,7 @@ class Service:
         Args:
             on_overflow: Called when the client's outbox has overflowed; None for no call. See `InProcessClient`.
             identity: Who sent the request.
-            address: The address by which the client is limited. None: it is limited only by its identity.
+            address: The address by which the client is limited. None: it is not limited by its address.
 
         Raises:
             RedisUnavailableError: The bridge is not running.

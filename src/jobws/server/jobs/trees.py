@@ -56,9 +56,9 @@ class Trees:
 
         Args:
             tops: The jobs. Each names its queue.
-            judge: Returns what the client may see. It is given a function that looks at a sight for all that is needed,
-                and before it returns, it has the authorizer, if there is one, asked for that. The answers are valid
-                until the next await.
+            judge: Returns what the client may see. It is given a function that asks a sight for every right that is
+                needed. Before it returns, it has the authorizer, if there is one, asked for these. The answers are
+                valid until the next await.
 
         Returns:
             The numbers of each of `tops`; all are 0 if no such job is below it. An empty dictionary if Redis or the

@@ -74,7 +74,7 @@ class _Member:
 
     Attributes:
         client: The hub's side of the client.
-        address: The address by which the client is limited; None for no limit.
+        address: The address by which the client is limited. None: it is not limited by its address.
         identity: Who the client is; None before it has sent a token.
         next: What happens to the client at the time `at`, unless it sends a token before.
         at: In seconds since 1970, or on anyio's clock before the client has a token. Infinity if its token never
@@ -135,7 +135,7 @@ class Admission:
             client: The hub's side of the client.
             caller: Who the client is.
             sight: What `sight_of` returned for `caller`, which takes time for each right.
-            address: The address by which the client is limited; None for no limit.
+            address: The address by which the client is limited. None: it is not limited by its address.
         """
         greeting = self._greeting
         client.outbox.append(greeting.frame(sight) if isinstance(caller, Identity) else greeting.frame_before_token())
@@ -252,7 +252,7 @@ class Admission:
             await self._check_members(is_due=is_due)
 
     async def _check_members(self, *, is_due: bool) -> None:
-        """Do what is to be done now for each client. With `is_due`, also close it if its token is revoked."""
+        """Do what is to be done now for each client. With `is_due`, also close it if its token is not accepted now."""
         now, wall = anyio.current_time(), time.time()
         for number, member in enumerate(list(self._members.values())):
             if member.client.closing is not None:

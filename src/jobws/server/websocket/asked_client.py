@@ -26,11 +26,12 @@ def asked_rights(client: AnyHubClient) -> AskedRights | None:
 async def judge_client(client: AnyHubClient, examine: Callable[[Sight], object]) -> Sight:
     """Have the authorizer, if there is one, asked for all that `examine` needs.
 
-    Returns what the client may see. Until the next await, it has the answers.
+    Returns what the client may see. Until the next await, this sight has the answers.
 
     Args:
         client: The client.
-        examine: Looks at the sight that it is given for everything that is needed. It must change nothing.
+        examine: Asks the sight that it is given for every right that is needed. It may be called more than once, and
+            must change nothing.
 
     Raises:
         RequestError: `unavailable` or `too-many`. The authorizer cannot be asked now.
