@@ -258,9 +258,9 @@ def test_what_follows_the_tilde_counts_for_jobs_below() -> None:
 def test_an_owed_outcome_of_a_usual_subscription_is_no_matter_of_a_flow() -> None:
     client = Client(Bridge())
     client.subscribe({"jobId": "1", "queue": "http"})
-    client.member().owed = {"http"}
+    client.hub_client.owe(client.member(), "http")
     client.member().clear_owed("http")
-    assert client.member().owed == set()
+    assert not client.member().owed
 
 
 # ---- ends ----

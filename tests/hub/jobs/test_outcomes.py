@@ -103,6 +103,21 @@ def test_a_job_that_is_gone_is_not_reported_before_an_entry_that_may_be_its_outc
     assert client.received() == []
 
 
+def test_what_was_read_of_a_hash_does_not_count_for_an_outcome_that_is_owed_later() -> None:
+    """Meanwhile the outcome came, and the job was retried and vanished, so that another outcome is owed."""
+    bridge = Bridge()
+    client = watching(bridge)
+    owed, before = owe(client), seen(client)
+    bridge.publish("4-0", event("failed", failedReason="x"))
+    bridge.publish("5-0", event("waiting"))
+    assert client.received() == [("failed", "4-0")]
+    later = owe(client)
+    deliver_outcome(bridge.fanout, owed, hash_of("failed"), "4-0", before)
+    assert client.received() == []
+    deliver_outcome(bridge.fanout, later, None, "5-0", seen(client))
+    assert client.received() == [("removed", "5-0~0")]
+
+
 def test_an_outcome_of_the_life_before_is_reported_and_the_job_lives_on() -> None:
     bridge = Bridge()
     client = watching(bridge)
@@ -153,7 +168,7 @@ def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     client = watching(bridge)
     deliver_outcome(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.received() == []
-    assert client.member().owed == set()
+    assert not client.member().owed
     assert client.member().job_states == {"http": ALIVE}
 
 

@@ -225,10 +225,10 @@ class JobClient(Client[Request, PendingSubscription]):
         Until then, the subscription's frames of this queue have no position.
         """
         if subscription.owed is None:
-            subscription.owed = set()
+            subscription.owed = {}
         if queue not in subscription.owed:
-            subscription.owed.add(queue)
-            self.read_later([Owed(subscription, queue)])
+            owed = subscription.owed[queue] = Owed(subscription, queue)
+            self.read_later([owed])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
         """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens.

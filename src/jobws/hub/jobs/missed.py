@@ -95,6 +95,12 @@ class Owed(NamedTuple):
     subscription: Subscription
     queue: str
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the outcome is still to be sent. False if it came meanwhile, even if another one is owed by now."""
+        owed = self.subscription.owed
+        return owed is not None and owed.get(self.queue) is self
+
 
 class Beginning:
     """What a subscription begins with, as `begin` has decided. The caller has all this sent.

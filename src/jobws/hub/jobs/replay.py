@@ -88,7 +88,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
-    if subscription.ended or subscription.owed is None or queue not in subscription.owed:
+    if subscription.ended or not owed.is_due:
         return
     fanout.send_held_progress((subscription,))
     subscription.clear_owed(queue)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobws.hub.job_log.followers import JobLogs
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.flow import Flow
+    from jobws.hub.jobs.missed import Owed
     from jobws.hub.jobs.rooms import Rooms
     from jobws.hub.outbox import Outbox
     from jobws.protocol.messages import Cursor
@@ -94,7 +95,7 @@ class Subscription:
         job_states: What is known of the job, by queue that was seen to have it. `note_job_in` adds a queue.
         delivered: By queue, the `missed.finished_text` of the last outcome in the job's hash that was sent, or need not
             be sent. None means that there are none.
-        owed: The queues with an outcome that is to be made from the job's hash. None means that there are none.
+        owed: By queue, the outcome that is to be made from the job's hash. None means that there is none.
         ahead: By queue, the stream id up to which the client has all events, although this bridge has not read that
             far: the client comes from a faster bridge. None means that there are none.
         ended: Whether the subscription has ended.
@@ -129,7 +130,7 @@ class Subscription:
         self.held: list[BufferedEvent] | None = None
         self.job_states: dict[str, JobState] = {}
         self.delivered: dict[str, str] | None = None
-        self.owed: set[str] | None = None
+        self.owed: dict[str, Owed] | None = None
         self.ahead: dict[str, bytes] | None = None
         self.ended = False
         self.flow: Flow | None = None
@@ -272,7 +273,7 @@ class Subscription:
     def clear_owed(self, queue: str) -> None:
         """Note that no outcome in this queue is owed any more."""
         if self.owed:
-            self.owed.discard(queue)
+            self.owed.pop(queue, None)
             if self.flow is not None:
                 self.flow.change()
 

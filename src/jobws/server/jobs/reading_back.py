@@ -132,7 +132,8 @@ class ReadingBack:
             await wait_for_low_water(client.outbox)
             found = look_up.found.get(job)
             if isinstance(found, ItemError):
-                each.subscription.clear_owed(each.queue)  # the next sweep looks the job up again
+                if each.is_due:
+                    each.subscription.clear_owed(each.queue)  # the next sweep looks the job up again
             else:
                 deliver_outcome(self._fanout, each, found, look_up.moments[job], known[each.queue])
                 size += _size(found)
