@@ -16,8 +16,9 @@ from msgspec import UNSET
 
 from jobws.bullmq.events import Life
 from jobws.hub.jobs.missed import FINISHED, Beginning, Replay, finished_text
+from jobws.hub.jobs.positions import now_in
 from jobws.hub.jobs.queue_replay import QueueReplay
-from jobws.hub.jobs.subscription import ALIVE, DOUBTED, JobEnded, now_in
+from jobws.hub.jobs.subscription import ALIVE, DOUBTED, JobEnded
 from jobws.protocol.identifiers import START, before, is_after, later, lower, position
 from jobws.protocol.messages import ItemError, JobSnapshot, Result
 

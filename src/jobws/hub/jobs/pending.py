@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from jobws.hub.client import SEARCH_SIZE
-from jobws.hub.jobs.subscription import now_in
+from jobws.hub.jobs.positions import now_in
 from jobws.protocol.messages import AckData, Cursor, ItemError, Result
 from jobws.protocol.request_types import Room
 from jobws.protocol.requests import FORBIDDEN, may_subscribe

@@ -1,4 +1,4 @@
-"""Finds the positions for a `pong`.
+"""Finds the positions for a `pong`, and where subscriptions begin.
 
 A `pong` has positions only in queues of the client's subscriptions, since there may be thousands of queues.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobws.protocol.identifiers import lower
+from jobws.protocol.identifiers import START, lower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,3 +46,11 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     for flow in flows:
         after = {queue: lower(at, flow.reached[queue]) for queue, at in after.items() if queue in flow.reached}
     return after
+
+
+def now_in(queue: str, fanout: Fanout) -> str:
+    """Return the position in a queue up to which entries were published. A subscription that begins now begins there.
+
+    This is `0-0` for a queue that keeps no events, or that does not exist.
+    """
+    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)

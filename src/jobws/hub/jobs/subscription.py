@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from jobws.protocol.codec import parent_of
-from jobws.protocol.identifiers import START, is_after
+from jobws.protocol.identifiers import is_after
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from jobws.bullmq.events import Kind
     from jobws.hub.job_log.followers import JobLogs
-    from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.flow import Flow
     from jobws.hub.jobs.missed import Owed
     from jobws.hub.jobs.rooms import Rooms
@@ -290,11 +289,3 @@ def limiting_sight(key: SubscriptionKey, sight: Sight) -> Sight | None:
     else:
         gets_all = key.job_id is not None or sight.reads_queue(key.queue)
     return None if gets_all else sight
-
-
-def now_in(queue: str, fanout: Fanout) -> str:
-    """Return the position in a queue up to which entries were published. A subscription that begins now begins there.
-
-    This is `0-0` for a queue that keeps no events, or that does not exist.
-    """
-    return START if queue in fanout.without_events else fanout.cursors.get(queue, START)
