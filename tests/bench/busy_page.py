@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from contextlib import contextmanager
@@ -99,7 +98,7 @@ def tasks(redis_port: int, rounds: int) -> list[Traced]:
 def heap(redis_port: int, minutes: float, first: float) -> tuple[int, int]:
     """Return the bytes of the JavaScript heap after collections of garbage: after `first` minutes, and at the end.
 
-    Both are medians, since what the page is about to do, and compiled code, come and go by a tenth.
+    Both are the least of some, since events that have just arrived, and compiled code, come and go.
     """
     with busy_list(redis_port) as shown:
         began = time.monotonic()
@@ -111,6 +110,6 @@ def heap(redis_port: int, minutes: float, first: float) -> tuple[int, int]:
             for _ in range(HEAP_SAMPLES):
                 found.append(shown.heap_bytes())
                 shown.wait(HEAP_SAMPLE_SECONDS)
-            sizes.append(int(statistics.median(found)))
+            sizes.append(min(found))
             print(f"  minute {due:g}: {sorted(found)}, {shown.rows()} rows", file=sys.stderr, flush=True)
     return sizes[0], sizes[1]

@@ -85,7 +85,7 @@ class Meter:
 
 
 class Plan(NamedTuple):
-    """How many jobs are added, how long nothing happens before, and how many tabs look at the page."""
+    """How many jobs are added, how long nothing happens before, and how many viewers look at the page."""
 
     adds: int
     quiet_seconds: float
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.page", description=__doc__)
     parser.add_argument("--adds", type=int, default=100)
     parser.add_argument("--quiet-seconds", type=float, default=60)
-    parser.add_argument("--viewers", type=int, default=1, help="tabs with the page; bytes and commands are of all")
+    parser.add_argument("--viewers", type=int, default=1, help="who look at the page; bytes and commands are of all")
     parser.add_argument("--rounds", type=int, default=3, help="of the trace")
     parser.add_argument("--only", choices=["board", "tasks"], help="only one of the two tables")
     parser.add_argument("--heap", action="store_true", help="measure the heap instead")

@@ -71,8 +71,8 @@ class Viewer:
         self.page.add_init_script(_NOTE)
 
     def open_another(self) -> None:
-        """Open a tab with the same address. It stays open, and nothing is measured in it."""
-        self.page.context.new_page().goto(self.page.url)
+        """Show the same address to another viewer, with a profile of their own. Nothing is measured there."""
+        self._browser.new_page().goto(self.page.url)
 
     def frames(self) -> dict[str, int]:
         """Return when each job was in sight, in milliseconds since 1970, by its name."""
