@@ -173,8 +173,10 @@ async def test_a_job_that_is_submitted_meanwhile_lands_on_the_new_master() -> No
             assert sentinels.replica.client.exists("bull:http:second")
 
 
-async def test_the_newest_configuration_wins() -> None:
+async def test_the_newest_configuration_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Sentinel that missed the failover still names the old master, and may be the first to answer."""
+    for name in ("TIMEOUT_SECONDS", "OTHERS_SECONDS"):
+        monkeypatch.setattr(f"jobws.redis.sentinel.{name}", EVENTUALLY_SECONDS)
     with SentinelSet() as sentinels:
         await sentinels.complete()
         sentinels.isolate_master()
