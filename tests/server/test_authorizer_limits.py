@@ -85,7 +85,7 @@ async def test_a_body_that_is_served_slowly_keeps_no_right_that_was_taken_back(r
             while (await source.frame())["event"] != "ack":
                 pass
             authorizer.allowed = ()
-            with anyio.fail_after(20):
+            with anyio.fail_after(40):
                 while (frame := await source.frame())["event"] != "ended":
                     pass
     assert frame["data"]["code"] == "forbidden"

@@ -257,7 +257,11 @@ async def test_many_jobs_with_long_lines_are_not_all_looked_at_at_once(redis: Re
     for number in range(120):
         redis.add_job("http", f"j{number}", state="active")
     rooms = [{**WITH_LOGS, "jobId": f"j{number}"} for number in range(120)]
-    async with live_bridge(redis.url, queues=("http",)) as live, raw_client(live.url) as client:
+    patient = Intervals(job_log_hold_seconds=job_log_schedule.MAX_HOLD_SECONDS)
+    async with (
+        live_bridge(redis.url, queues=("http",), intervals=patient) as live,
+        raw_client(live.url) as client,
+    ):
         await client.ask("subscribe-job", rooms[20:])  # jobs without lines, all of which fit into one read
         await quiet(live.bridge, "j119")
         pipe = redis.client.pipeline()
