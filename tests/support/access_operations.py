@@ -151,7 +151,17 @@ OPERATIONS: Final = {
     "DELETE flow": Operation("DELETE", "/jobs/http/ID?children=1", None, of_job, COMPLETED, is_gone),
     "POST action": Operation("POST", "/actions?action=remove&queue=http&jobId=ID", None, of_job, COMPLETED, is_gone),
     "POST ... retry": Operation("POST", "/actions?action=retry&queue=http&jobId=ID", None, of_job, FAILED, waits),
+    "POST ... promote": Operation("POST", "/actions?action=promote&queue=http&jobId=ID", None, of_job, DELAYED, waits),
+    "POST ... below": Operation(
+        "POST", "/actions?action=remove&queue=http&jobId=ID&children=1", None, of_job, COMPLETED, is_gone
+    ),
+    "POST ... failed": Operation(
+        "POST", "/actions?action=retry-failed&queue=http", None, lambda body: body["failed"] == 1, FAILED, waits_soon
+    ),
     "POST ... pause": Operation("POST", "/actions?action=pause&queue=http", None, of_queue, resume, is_paused),
+    "POST ... resume": Operation(
+        "POST", "/actions?action=resume&queue=http", None, of_queue, pause, lambda redis: not is_paused(redis)
+    ),
     "POST failed": Operation(
         "POST", "/queues/http/retry", None, lambda body: body == {"queue": "http", "failed": 1}, FAILED, waits_soon
     ),

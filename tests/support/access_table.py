@@ -52,7 +52,11 @@ DELETE job       | write:jobs:http/ID:remove  | write:jobs:*:promote read:jobs:*
 DELETE flow      | write:jobs:*/ID:remove     | write:jobs:*/IDx:remove           | 401 401 401 401 403 403 403 200 200
 POST action      | write:jobs:http/ID:remove  | write:jobs:http/ID:retry          | 401 401 401 401 403 403 403 200 200
 POST ... retry   | write:jobs:*/ID:retry      | write:jobs:http/ID:remove         | 401 401 401 401 403 403 403 200 200
+POST ... promote | write:jobs:http/ID:promote | write:jobs:*:retry read:jobs:*    | 401 401 401 401 403 403 403 200 200
+POST ... below   | write:jobs:http/ID:remove  | write:jobs:*/IDx:remove           | 401 401 401 401 403 403 403 200 200
+POST ... failed  | write:queues:*:retry       | write:jobs:*:retry read:queues:*  | 401 401 401 401 403 403 403 202 202
 POST ... pause   | write:queues:*:pause       | write:jobs:* write:queues:*:retry | 401 401 401 401 403 403 403 200 200
+POST ... resume  | write:queues:http:resume   | write:queues:*:pause write:jobs:* | 401 401 401 401 403 403 403 200 200
 POST failed      | write:queues:http:retry    | write:jobs:*:retry read:queues:*  | 401 401 401 401 403 403 403 202 202
 POST pause       | write:queues:http:pause    | write:queues:*:resume             | 401 401 401 401 403 403 403 200 200
 POST resume      | write:queues:*:resume      | write:queues:*:pause write:jobs:* | 401 401 401 401 403 403 403 200 200
