@@ -71,7 +71,7 @@ class CountChildren(Struct, frozen=True):
 
 
 class ListChildren(Struct, frozen=True):
-    """A query for the children of some jobs, which are given by their keys."""
+    """A query for the keys of the children of some jobs. `keys` are those of the jobs themselves."""
 
     keys: tuple[bytes, ...]
 

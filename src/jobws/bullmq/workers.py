@@ -32,9 +32,11 @@ class Workers(Struct, frozen=True):
 
     Attributes:
         names: By name, how many connections have it.
-        waiting: By name, how many of these connections wait for jobs, or have waited before their worker got one, or
-            are still new.
-        all_named: Whether each connection that waits for jobs has a name with a colon, as BullMQ gives it.
+        waiting: By name, how many of these connections last sent a command that waits for a job, or a `CLIENT` command.
+            The former is the last command even while the worker has a job. The latter is that of a new worker, which
+            has just named its connection.
+        all_named: Whether each connection whose last command waits for a job has a name with a colon. Such are the
+            names that BullMQ gives.
     """
 
     names: Counter[bytes]

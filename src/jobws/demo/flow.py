@@ -1,4 +1,4 @@
-"""Runs the demo's flow: three jobs over three queues, of which the first is done when the two below it have ended."""
+"""Runs the demo's flow: three jobs in three queues. A worker begins the first after the two below it completed."""
 
 from __future__ import annotations
 

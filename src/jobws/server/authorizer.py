@@ -63,7 +63,7 @@ class Authorizer(Protocol):
     """Decides what clients may do."""
 
     async def decide(self, subject: Subject, checks: Sequence[Check]) -> Decision:
-        """Return an answer to each check.
+        """Return an answer to each check, in the order of `checks`.
 
         Args:
             subject: Of whom the authorizer is asked.

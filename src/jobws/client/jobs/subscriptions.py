@@ -74,7 +74,7 @@ class Subscriptions:
             subscription.end(error)
 
     def connected(self, hello: HelloData, now: float) -> None:
-        """Request all subscriptions on a new connection. They keep their positions."""
+        """Request all subscriptions from their positions, on a connection with `hello.limits`. `now` is unused."""
         self._max_message = hello.limits.max_message
         self._places = Places(hello.limits.max_subscriptions)
         self._asked = {}

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = b'"job-log"'
 MAX_LINE_BYTES: Final = 64 * 1024
-"""How many bytes a line in a frame may have. A longer line is cut.
-
-`GET /jobs/{queue}/{jobId}/logs` returns it whole.
-"""
+"""How many bytes a line in a frame may have. A longer one is cut; `GET /jobs/{queue}/{jobId}/logs` returns it whole."""
 
 
 class Following:
@@ -148,7 +145,8 @@ class JobLogs:
     def hold(self, subscription: Subscription, queue: str) -> None:
         """Hold the events of a subscription until its last lines in this queue were sent. Called before an outcome.
 
-        If it waits for lines already, it waits for these, too. If it gets past events, it waits for lines after those.
+        If it waits for other lines already, it then waits for these, too. If it holds events since past ones are still
+        being sent to it, this does nothing: after the past events, `Fanout.go_live` makes it wait for lines.
         """
         if subscription.held is None:
             subscription.held = []

@@ -222,7 +222,7 @@ class JobClient(Client[Request, PendingSubscription]):
     def owe(self, subscription: Subscription, queue: str) -> None:
         """Have an outcome made from the job's hash and sent to this subscription, unless that is already on its way.
 
-        Until then, the subscription's frames of this queue have no position.
+        Until then, the subscription's frames of this queue have no position, except those of other outcomes.
         """
         if subscription.owed is None:
             subscription.owed = {}

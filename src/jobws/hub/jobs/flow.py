@@ -144,12 +144,12 @@ class Flow:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the client was sent what it missed of every job below that is known."""
+        """Whether the client was sent what it missed of every job in `below`: of those that were found so far."""
         return all(each.acked and each.held is None and not each.owed for each in self.below.values())
 
     @property
     def has_ended(self) -> bool:
-        """Whether every job of the flow that is known has ended. The outcome may not be sent yet."""
+        """Whether the job at the top and all in `below` have ended. Their outcomes may not be sent yet."""
         return all(each.has_ended for each in (self.top, *self.below.values()))
 
     def requests(self, found: Iterable[tuple[Room, Room]]) -> list[SubscriptionRequest]:

@@ -1,4 +1,4 @@
-"""A request to subscribe that is not answered yet, and how its ack is made from the results."""
+"""A request to subscribe that is not answered yet, and how its ack is made from the results of its items."""
 
 from __future__ import annotations
 

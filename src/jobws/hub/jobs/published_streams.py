@@ -46,8 +46,8 @@ class PublishedStreams(ABC):
         without_events: The queues whose event stream is switched off.
         knows_all: Whether the bridge has found all queues that existed when it started. Answers to subscriptions
             without a queue wait for this.
-        without_position: The queues whose frames have no position now, because entries were missed and the outcomes
-            among them were not looked up yet.
+        without_position: The queues in which entries may have been missed, and whose jobs were not looked up since.
+            Frames for subscriptions to these jobs have no position now, except those of outcomes.
         rereads: For each queue whose stream is read again, the history of the events that were published before.
         job_logs: The followers of jobs' log lines.
     """
@@ -121,8 +121,8 @@ class PublishedStreams(ABC):
         """Prepare to publish a stream again, because entries of it are missing or it is another stream than before.
 
         The caller must call `send_gap` next, publish the entries, and then call `end_reread`. Meanwhile, events that
-        were published before are skipped, and frames of this queue have no position. Subscriptions that get events of
-        this queue stop waiting for log lines now.
+        were published before are skipped, and `without_position` has the queue. Subscriptions that get events of this
+        queue stop waiting for log lines now.
 
         Args:
             queue: The queue's label.
@@ -197,17 +197,18 @@ class PublishedStreams(ABC):
     def doubt(self, queue: str) -> None:
         """Note that outcomes may have been missed: have the queue's jobs that have subscribers looked up.
 
-        Until `resolve` is called after that, frames of this queue have no position. While the stream is read again, the
-        look-up waits for `end_reread`.
+        `without_position` has the queue from now on, until a look-up that began after this call has ended. An earlier
+        look-up that is still under way does not count. While the stream is read again, the look-up waits for
+        `end_reread`.
         """
         self.without_position.add(queue)
         if queue not in self.rereads:
             self._on_gap(queue)
 
     def resolve(self, queue: str) -> None:
-        """Note that the outcomes that `doubt` asked for were looked up.
+        """Note that the outcomes that `doubt` asked for were looked up. The look-up began after the last `doubt`.
 
-        Frames have positions again, unless the stream is being read again.
+        `without_position` loses the queue, unless the stream is being read again.
         """
         if queue not in self.rereads:
             self.without_position.discard(queue)

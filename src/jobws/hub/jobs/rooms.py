@@ -29,7 +29,8 @@ class Rooms:
     Args:
         on_listened: Called with a queue when `is_named` has changed for it, and with None when `seeking` has changed or
             a subscription to every queue came or left. It must not wait.
-        on_stats_wanted: Called when a subscription that wants the numbers of its queue joins. It must not wait.
+        on_stats_wanted: Called without arguments when a subscription joins that wants the numbers of its queue, or of
+            every queue. It must not wait.
 
     Attributes:
         anywhere: The rooms of subscriptions that name a job id and no queue.

@@ -146,9 +146,10 @@ def _json_object(text: bytes) -> dict[str, Any] | None:
 def to_entry(record: LogRecord) -> dict[str, str]:
     """Return the entry of a line, which `from_entry` can read. Never raises.
 
-    Values that are too large are cut or left out as in `from_entry`. Lone surrogates become U+FFFD, and a value without
-    a JSON form becomes its `str()`. If the fields still cannot be encoded, for instance because of a cycle, they become
-    a single string.
+    Values that are too large are cut or left out as in `from_entry`. Lone surrogates become U+FFFD. `fields` in the
+    entry is `record.fields` as JSON, in which a value without a JSON form becomes its `str()`. If this fails, for
+    instance because of a cycle, `fields` in the entry is `str(record.fields)`. If that fails, too, it is
+    `{"truncated":true}`.
     """
     message, fields = _text(record.message), record.fields
     if len(message.encode()) > MAX_MESSAGE_BYTES:

@@ -96,7 +96,10 @@ class StatsFeed:
                 await self._wanted.wait()
 
     async def _read(self, queue: str) -> None:
-        """Read a queue's numbers if they are due. Keep what was read before while Redis does not answer."""
+        """Read a queue's numbers if they were never read, or if it is time to read them again (`_Sent.is_due`).
+
+        While Redis does not answer, the numbers that were read before are kept.
+        """
         sent, cursor = self._sent.get(queue), self._fanout.cursors.get(queue)
         now = anyio.current_time()
         if sent is not None and not sent.is_due(now, self._seconds, cursor):
