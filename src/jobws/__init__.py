@@ -8,6 +8,7 @@ that::
     turn           long work in short steps
     protocol       PURE: the messages, and the rules for them
     access         PURE: tokens, keys and scopes; what a client may do
+    privacy        PURE: what clients are not shown
     redis          connections, logins, Sentinels; the log stream
     bullmq         what BullMQ keeps in Redis; `reading` reads its event streams
     hub            SYNC, in memory: finds the clients that want an event or a line

@@ -66,7 +66,7 @@ class Jobs:
 
     @property
     def hello(self) -> HelloData:
-        """The bridge's version, limits and queues, as sent on the latest connection."""
+        """The bridge's version, limits and queues, as sent on the latest connection, whether or not it is open now."""
         return self._client.hello
 
     def submit(

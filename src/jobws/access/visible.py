@@ -120,7 +120,7 @@ class IdentitySight:
 
 
 class _Seen:
-    """Those of some labels that exist for an identity."""
+    """A live view of those of `labels` that exist for the identity of `sight`. It supports only `in`."""
 
     __slots__ = ("_labels", "_sight")
 

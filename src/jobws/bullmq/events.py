@@ -121,9 +121,9 @@ def _kind(raw: bytes, life: Life) -> Kind:
 
 
 def event_name(raw: bytes) -> EventName:
-    """Return an event's name as clients see it: `raw`, or `custom:<raw>` if a frame of jobws itself has this name.
+    """Return an event's name as clients see it: `raw`, or `custom:<raw>` if it is one of `RESERVED_EVENTS`.
 
-    An example of such a frame is `ack`. Bytes that are not valid UTF-8 become U+FFFD.
+    Bytes that are not valid UTF-8 become U+FFFD.
     """
     known = _event_names.get(raw)
     if known is not None:

@@ -52,7 +52,10 @@ class Backfill:
         self._left = limit
 
     def command(self, count: int) -> tuple[str | bytes | int, ...]:
-        """Return the next command, which reads at most `count` entries."""
+        """Return the command that reads the next older entries, at most `count`. Call it only until `is_complete`.
+
+        Give the reply to `take`, with the same `count`. Until then, a further call has the same entries read again.
+        """
         return ("XREVRANGE", self._key, self._end, "-", "COUNT", min(count, self._left))
 
     def take(self, entries: Sequence[Entry], count: int) -> None:

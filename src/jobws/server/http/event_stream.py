@@ -43,7 +43,10 @@ class Conversation(Protocol):
         ...
 
     def step(self, client: InProcessClient) -> tuple[bytes, bool]:
-        """Take the frames that came. Returns the bytes to send, and whether the response ends after them."""
+        """Take the frames that came, if any. Returns the bytes to send, and whether the response ends after them.
+
+        Without frames, the bytes are b"", for which nothing is sent; but a response that ends may get a last event.
+        """
         ...
 
 

@@ -89,7 +89,7 @@ class Flows:
         self._payers: Counter[Hashable] = Counter()  # how many flows are followed for each
 
     def changed(self, flow: Flow) -> None:
-        """Follow a new flow, or look at one that has changed. Returns immediately; see `Flow.on_change`."""
+        """Begin to follow a new flow, or wake the task that follows this one; see `Flow.on_change`. Never waits."""
         if flow in self._followed:
             self._followed[flow].set()
         elif not flow.top.ended and self._tasks.are_running:

@@ -51,7 +51,10 @@ class ConnectionLimits:
         return self._count(connection, "max_connections_per_address", address, "from this address")
 
     def note(self, limit: str) -> None:
-        """Add one to the refusals in `limited`. `limit` is the name of the setting whose limit was exceeded."""
+        """Add one to the refusals in `limited`. `limit` is the name of the setting whose limit was exceeded.
+
+        What `identify` and `locate` refuse is counted already.
+        """
         self._limited[limit] += 1
 
     def leave(self, connection: Hashable) -> None:
