@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
 PURE := $(addprefix tests/,hub privacy protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
-.PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos adapter check docs clean
+.PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos adapter pictures check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -58,6 +58,10 @@ adapter:
 	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
 	@node tests/node-build/build.mjs src/jobws/web
 	@cp src/jobws/web/jobws-all.js web/extension/
+
+# docs/pictures/, from the real demo in Chromium, beside a bull-board; needs Node, npm and Chromium. ARGS="--only animation" some.
+pictures: $(STAMP)
+	@$(BIN)/python -m tests.pictures $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

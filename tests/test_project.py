@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.documents import PAGES, ROOT, page
+from tests.support.documents import ANIMATION, ANIMATION_BYTES, PAGES, PICTURE_BYTES, PICTURES, ROOT, page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,19 @@ def test_links_lead_somewhere(file: Path) -> None:
     """Only files are checked here. `make docs` checks anchors."""
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", file.read_text("utf-8")):
         assert target.startswith("https://") or (file.parent / target).exists(), target
+
+
+def test_pictures_are_those_that_documents_show_and_small() -> None:
+    shown = {
+        (file.parent / target).resolve()
+        for file in PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(([^)\s]+)\)", file.read_text("utf-8"))
+    }
+    assert len(shown) > 1
+    assert shown == set(PICTURES.iterdir())
+    sizes = {path.name: path.stat().st_size for path in shown}
+    assert sizes.pop(ANIMATION) <= ANIMATION_BYTES
+    assert max(sizes.values()) <= PICTURE_BYTES
 
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))

@@ -12,6 +12,11 @@ PAGES: Final = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 """The documents whose code is run. The code of protocol.md is run by tests/conformance."""
+PICTURES: Final = ROOT / "docs" / "pictures"
+"""The folder of their pictures, which `make pictures` writes. None is larger than the figures that follow."""
+PICTURE_BYTES: Final = 60_000
+ANIMATION: Final = "beside-a-board.webp"
+ANIMATION_BYTES: Final = 300_000
 
 
 class Block(NamedTuple):

@@ -6,9 +6,10 @@ import { ExpressAdapter } from '@bull-board/express';
 import { Queue } from 'bullmq';
 import express from 'express';
 
-const connection = { host: '127.0.0.1', port: Number(process.env.REDIS_PORT) };
+const { REDIS_PORT, REDIS_PASSWORD: password, QUEUE = 'http' } = process.env;
+const connection = { host: '127.0.0.1', port: Number(REDIS_PORT), password };
 const serverAdapter = new ExpressAdapter();
-createBullBoard({ queues: [new BullMQAdapter(new Queue('http', { connection }))], serverAdapter });
+createBullBoard({ queues: [new BullMQAdapter(new Queue(QUEUE, { connection }))], serverAdapter });
 const app = express();
 app.use('/', serverAdapter.getRouter());
 app.listen(Number(process.env.PORT), '127.0.0.1', () => console.log('ready'));

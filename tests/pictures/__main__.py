@@ -1,0 +1,35 @@
+"""`make pictures`: starts the demo, looks at it in Chromium, and writes docs/pictures/."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from typing import Final
+
+from playwright.sync_api import sync_playwright
+
+from tests.pictures import beside, guests, stills
+from tests.pictures.demo import demo
+from tests.support.browser import ARGUMENTS
+from tests.support.documents import PICTURES
+
+# The queues are looked at last, since then most has happened.
+KINDS: Final = {"animation": beside.take, "guests": guests.take, "page": stills.take}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.pictures", description=__doc__)
+    parser.add_argument("--only", choices=KINDS, help="only these")
+    only = parser.parse_args().only
+    PICTURES.mkdir(exist_ok=True)
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    with demo() as started, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        for kind, take in KINDS.items():
+            if only in (None, kind):
+                take(started, browser)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The demo as a process, with jobs that are worth looking at."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from anyio.from_thread import start_blocking_portal
+from bullmq import FlowProducer
+
+import jobws.sync
+from jobws.errors import JobFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAY_MILLISECONDS: Final = 86_400_000
+# Names, queues, data and BullMQ's options of jobs. Some fail, and some are not due. `API` is the URL of the bridge's.
+JOBS: Final[list[tuple[str, str, dict[str, object], dict[str, object]]]] = [
+    ("scan server", "techstack", {"path": "server"}, {}),
+    ("scan client", "techstack", {"path": "client"}, {}),
+    ("scan archive", "techstack", {"path": "archive/2025"}, {"attempts": 2}),
+    ("scan all", "techstack", {"path": "."}, {}),
+    ("nightly scan", "techstack", {"path": "."}, {"delay": DAY_MILLISECONDS}),
+    ("scan web", "techstack", {"path": "web"}, {}),
+    ("is the API there", "http", {"url": "API"}, {}),
+    ("is the API there", "http", {"url": "API"}, {}),
+    ("a port without a server", "http", {"url": "http://127.0.0.1:9/"}, {}),
+    ("count triples", "sparql", {"query": "SELECT (COUNT(*) AS ?n) WHERE { ?s ?p ?o }"}, {}),
+]
+
+
+class Demo(NamedTuple):
+    """A running demo.
+
+    Attributes:
+        url: The bridge's URL.
+        redis_url: The URL of its Redis, with the password.
+        jobs: A client.
+    """
+
+    url: str
+    redis_url: str
+    jobs: jobws.sync.Jobs
+
+    def work(self) -> None:
+        """Add `JOBS`, and wait until those that are due have ended."""
+        added = []
+        for name, queue, data, opts in JOBS:
+            given = {**data, "url": f"{self.url}/openapi.json"} if data.get("url") == "API" else data
+            added.append((queue, self.jobs.submit(queue, given, name=name, opts=opts).job_id, opts))
+        for queue, job_id, opts in added:
+            if "delay" not in opts:
+                self.wait(queue, job_id)
+
+    def flow(self) -> str:
+        """Add a flow of four jobs, wait until it has completed, and return the id of its top, a job of `sparql`."""
+        below = [
+            {"name": "scan server", "queueName": "techstack", "data": {"path": "server"}},
+            {"name": "scan web", "queueName": "techstack", "data": {"path": "web"}},
+            {"name": "audit demo", "queueName": "analyzer", "data": {"path": "demo"}},
+        ]
+        update = "INSERT DATA { <urn:project:jobws> <urn:project:scans> 3 }"
+        flow: dict[str, object] = {"name": "report on the project", "queueName": "sparql", "data": {"update": update}}
+        with start_blocking_portal("asyncio") as portal:  # Playwright's loop runs in this thread
+            job_id = portal.call(self._add, {**flow, "children": below})
+        self.wait("sparql", job_id)
+        return job_id
+
+    async def _add(self, flow: dict[str, object]) -> str:
+        flows = FlowProducer(self.redis_url)
+        try:
+            return str((await flows.add(flow))["job"].id)
+        finally:
+            await flows.close()
+
+    def wait(self, queue: str, job_id: str) -> None:
+        """Wait until a job has ended, well or not."""
+        with suppress(JobFailed):
+            self.jobs.wait(job_id, queue)
+
+    def redis(self) -> dict[str, str]:
+        """Return what programs for Node need in their environment to reach Redis."""
+        parts = urlsplit(self.redis_url)
+        return {"REDIS_PORT": str(parts.port), "REDIS_PASSWORD": parts.password or ""}
+
+
+@contextmanager
+def demo() -> Iterator[Demo]:
+    """Run `jobws demo`. Its own jobs have ended when the context begins."""
+    command = [sys.executable, "-m", "jobws", "demo", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        url, redis_url = _told(process, "bridge"), _told(process, "Redis")
+        # A full pipe would stop the demo.
+        threading.Thread(target=lambda: deque(process.stdout or (), 0), daemon=True).start()
+        with jobws.sync.connect(url) as jobs:
+            yield Demo(url, redis_url, jobs)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _told(process: subprocess.Popen[str], name: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.match(rf"  {name} +(\S+)$", line)
+        if found is not None:
+            return found[1]
+    raise RuntimeError("the demo ended")
