@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.pictures.demo import Demo
 
 QUEUE: Final = "analyzer"
-NAME: Final = "audit all"
+NAME: Final = "audit server"
 _ENDED_HERE: Final = f"""() => [...document.querySelectorAll('.list .job')].some(({{ innerText }}) =>
     innerText.includes('{NAME}') && innerText.includes('completed'))"""
 _RESULTS: Final = "(count) => document.body.innerText.split('returnValue').length - 1 === count"
@@ -57,7 +57,7 @@ def take(started: Demo, browser: Browser) -> None:
         sessions = [page.context.new_cdp_session(page) for page in (ours, theirs)]
         frames = [_painted(session) for session in sessions]
         added = time.time()
-        started.jobs.submit(QUEUE, {"path": "."}, name=NAME)
+        started.jobs.submit(QUEUE, {"path": "server"}, name=NAME)
         ours.wait_for_function(_ENDED_HERE)
         theirs.wait_for_function(_RESULTS, arg=results + 1)
         theirs.wait_for_timeout(PAINTED_MILLISECONDS)

@@ -17,8 +17,10 @@ PHONE: Final = 390
 _ALL_OF_A_JOB: Final = """['Timeline', 'Flow', 'Result', 'Data'].every((heading) =>
     [...document.querySelectorAll('section:not([hidden]) h2')].some((each) => each.textContent.startsWith(heading)))
     && ['scan server', 'scan web', 'audit demo'].every((name) => document.body.innerText.includes(name))"""
-_A_JOB_RUNS: Final = """[...document.querySelectorAll('main tr, main [role=row]')].some((each) =>
-    /analyzer\\s+\\d+\\s+1\\s/.test(each.innerText))"""
+# A job runs, and the lines have what was before this page was opened, which it asks for later.
+_ALL_OF_THE_QUEUES: Final = """[...document.querySelectorAll('main [role=row]')].some((each) =>
+    /analyzer\\s+\\d+\\s+1\\s/.test(each.innerText))
+    && [...document.querySelectorAll('.spark .line.done')].every((each) => each.getBBox().width > 100)"""
 
 
 class Shot(NamedTuple):
@@ -52,7 +54,7 @@ def take(started: Demo, browser: Browser) -> None:
     started.work()
     shoot(browser, Shot("jobs", queue, 760, "document.querySelectorAll('.list .job').length >= 11"))
     started.jobs.submit("analyzer", {"path": "."}, name="scan all")
-    shoot(browser, Shot("queues", f"{started.url}/#/", 420, _A_JOB_RUNS))
+    shoot(browser, Shot("queues", f"{started.url}/#/", 420, _ALL_OF_THE_QUEUES))
 
 
 def shoot(browser: Browser, shot: Shot) -> None:
