@@ -152,12 +152,15 @@ def position(stream_id: str | bytes) -> Position:
 def is_after(first: bytes, second: bytes) -> bool:
     """Whether `first` is the higher one of two stream ids. Both must come from Redis.
 
-    This is called for every subscription of a room. So ids of the same length are compared as text, in which they have
-    the same order. This takes 0.15 µs instead of 1.2 µs.
+    This is called for every subscription of a room. So ids whose milliseconds have equally many digits are compared as
+    text, which takes 0.2 µs instead of 1.2 µs. Of two numbers with different lengths, the longer one is higher.
     """
-    if len(first) == len(second) and first.find(b"-") == second.find(b"-"):
+    dash = first.find(b"-")
+    if dash != second.find(b"-"):
+        return position(first) > position(second)
+    if len(first) == len(second) or first[:dash] != second[:dash]:
         return first > second
-    return position(first) > position(second)
+    return len(first) > len(second)
 
 
 def later(first: str, second: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from jobws.bullmq.keys import Queue
     from jobws.bullmq.lost_entries import Stream
+    from jobws.protocol.identifiers import Position
     from jobws.redis.commands import Entry
 
 
@@ -181,4 +183,8 @@ def _after(end: str, entries: Sequence[Entry]) -> int | None:
     limit = position(end)
     if position(entries[-1][0]) < limit:
         return None
-    return sum(position(stream_id) > limit for stream_id, _ in entries)
+    return len(entries) - bisect_right(entries, limit, key=_id_of)
+
+
+def _id_of(entry: Entry) -> Position:
+    return position(entry[0])
