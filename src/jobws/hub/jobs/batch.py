@@ -87,11 +87,11 @@ class Batch:
         self._history.add(job_id, stream_id, kind)
         if self._published_before is not None and self._published_before.knows(job_id, stream_id, kind):
             return
+        if not (self._whole_queue or job_id in self._named or job_id in self._anywhere):
+            return
         anywhere = named = None
         if job_id:
             anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
-        if anywhere is None and named is None and not self._whole_queue:
-            return
         if kind is PROGRESS and job_id:
             self._deliver_progress(job_id, stream_id, fields, anywhere, named)
             return
