@@ -126,7 +126,11 @@ class Writer:
         return self._thread is threading.current_thread()
 
     def flush(self) -> None:
-        """Wait until all earlier entries are written or one attempt has failed, for at most 2 s."""
+        """Wait until all earlier entries are written or one attempt has failed, for at most 2 s.
+
+        Return immediately if the writer is closed, if its thread was not started, or if the caller is this thread.
+        Entries that are not written raise nothing.
+        """
         # At the end of the program, `logging` flushes closed handlers once more. Their threads have ended.
         if self._closed or self._thread is None or self.is_this_thread():
             return

@@ -1,4 +1,7 @@
-"""Which origins `--allow-origin` takes."""
+"""Checks the origins of `--allow-origin`: `*` alone is refused, and a `*` is taken only for an origin's first label.
+
+`moz-extension://*` is taken, too. Origins without a `*` are not checked.
+"""
 
 from __future__ import annotations
 

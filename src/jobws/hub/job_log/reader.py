@@ -3,7 +3,8 @@
 BullMQ writes no event for a line: `job.log()` is an RPUSH, followed by an LTRIM if `keepLogs` is set. If the lines that
 were read last are still at their place in the list, the lines after them are new. Otherwise the list was trimmed or
 cleared. Then the lines that were read last are searched for in the list. If they are found at several places, the place
-that means the fewest trimmed lines counts.
+that means the fewest trimmed lines counts. If they are found nowhere, all lines of the list count as new, and lines may
+be missing before them. Of a long list, these are only the last lines (see MAX_LINES).
 """
 
 from __future__ import annotations

@@ -106,9 +106,9 @@ class Flow:
         return not self._keeps
 
     def note_sent(self, queue: str, at: bytes | None) -> None:
-        """Note that an event with the position `at` is sent without it. A later `pong` must bring the position.
+        """Note that an event with the position `at` is sent without it. A later `pong` must reach this position.
 
-        If `at` is None, the event has no position, and nothing is noted.
+        If `at` is None, the event has no position, and nothing is noted. A part of `at` after `~` is left out.
         """
         if at is not None:
             self._unsent[queue] = at.partition(b"~")[0].decode()

@@ -104,7 +104,10 @@ class History:
         return known is not None and known.floor is not None
 
     def floor(self, queue: str) -> str:
-        """Return the id after which the queue's history has every event; `0-0` if the history is not filled yet."""
+        """Return the id after which the queue's history has every event.
+
+        The result is `0-0`, too, if this id is not known yet; then events may be missing. `filled` tells the two apart.
+        """
         return self.of(queue).floor or START
 
     def _capacity(self, max_length: int) -> int:

@@ -34,14 +34,16 @@ class PendingSubscription:
 
     Args:
         request: The request.
-        labels: The labels of all queues that exist; a live view.
+        labels: The labels of all queues that the bridge serves; a live view.
 
     Attributes:
-        subscriptions: The subscription of each item of the request, in order, or the error of the item.
+        subscriptions: The subscription of each item of the request, in order, or the error of the item. With a `flow`,
+            the request has no items, and these are the subscriptions to the jobs that were found.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
         evicted: The older subscriptions that were ended to make room.
-        trees: How many jobs are below each of the jobs `tops`. The endpoint fills this in before the request is
-            answered, and `answer` puts the numbers into the snapshots. A job that could not be counted is absent.
+        trees: How many jobs are below each of the jobs `tops`, those whose flows the request wants to follow. The
+            endpoint fills this in before the request is answered, and `answer` puts the numbers into the snapshots. A
+            job that could not be counted is absent.
     """
 
     __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions", "trees")

@@ -73,7 +73,10 @@ class PublishedStreams(ABC):
 
     @abstractmethod
     def release(self, subscription: Subscription) -> None:
-        """Send the held events of a subscription, and hold none from now on. The caller flushes the outbox."""
+        """Send what is held for a subscription, in order, and hold nothing from now on. Do nothing if it has ended.
+
+        The caller flushes the outbox.
+        """
 
     def fill(self, queue: str, newest_first: Sequence[HistoryEntry], floor: str) -> Iterator[None]:
         """Replace a queue's history by the events that its stream held before jobws began to read it.

@@ -144,12 +144,14 @@ def _json_object(text: bytes) -> dict[str, Any] | None:
 
 
 def to_entry(record: LogRecord) -> dict[str, str]:
-    """Return the entry of a line, which `from_entry` can read. Never raises.
+    """Return the entry of a line, to be added to the stream. `from_entry` can read it as Redis returns it, in bytes.
 
-    Values that are too large are cut or left out as in `from_entry`. Lone surrogates become U+FFFD. `fields` in the
-    entry is `record.fields` as JSON, in which a value without a JSON form becomes its `str()`. If this fails, for
-    instance because of a cycle, `fields` in the entry is `str(record.fields)`. If that fails, too, it is
-    `{"truncated":true}`.
+    Never raises. Values that are too large are cut or left out as in `from_entry`. If the message is cut, the fields
+    get the key `truncated`. Lone surrogates become U+FFFD, but not in `fields`.
+
+    `fields` in the entry is `record.fields` as JSON, in which a value without a JSON form becomes its `str()`. If this
+    fails, for instance because of a cycle or a lone surrogate, `fields` in the entry is `str(record.fields)`. If that
+    fails, too, or if either text is too large, it is `{"truncated":true}`. It is absent if there are no fields.
     """
     message, fields = _text(record.message), record.fields
     if len(message.encode()) > MAX_MESSAGE_BYTES:

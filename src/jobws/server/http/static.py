@@ -62,12 +62,12 @@ def _files(folder: Traversable, below: str = "") -> Iterator[tuple[str, Traversa
 
 
 class ServedFile:
-    """A file of the package, with its compressed form and its ETag.
+    """A file of the package, with its compressed form and its ETag. `answer` serves it.
 
     Args:
-        path: The file.
+        path: The file, as `importlib.resources` gives it. It is read when this object is made.
         media_type: Its media type.
-        headers: The headers of each answer, also of those that say that the file has not changed.
+        headers: The headers of each answer, also of those that say that the file has not changed. The ETag is added.
     """
 
     def __init__(

@@ -1,4 +1,8 @@
-"""`GET /whoami`: who sent the request, as the bridge sees it: its name, its rights and when its token expires."""
+"""`GET /whoami`: who sent the request, as the bridge sees it, and whether the bridge acts on jobs and queues at all.
+
+Of the sender it has the name (`sub`), the rights (a scope), and when the token expires. If the bridge needs no tokens,
+everybody is an admin. Where an authorizer decides, the scope is empty.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ class Asking:
         self._service = service
 
     async def whoami(self, request: Request) -> Response:
-        """`GET /whoami`. Without keys everybody is an admin. Where an authorizer decides, the scope is empty."""
+        """Answer `GET /whoami`."""
         identity = identity_of(request)
         scope = " ".join(map(entry_text, identity.rights.entries))
         return json_answer(Whoami(identity.sub, scope, identity.expires_ms, self._service.takes_actions))

@@ -50,7 +50,9 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReadingBack:
-    """Reads from Redis what is in clients' backlogs, and delivers it.
+    """Reads from Redis the past events and outcomes that clients must still get, their backlogs, and delivers them.
+
+    `start` begins this for one client.
 
     Args:
         fanout: Passes events on to the clients.

@@ -2,7 +2,9 @@
 
 Past lines are read in pages, at the speed of the client. So are lines that are added meanwhile. When the subscription
 has got the same lines as the live subscriptions, it becomes live, too. So no line has to wait in memory for this
-subscription, and it misses no line.
+subscription. It misses a line only if the line was trimmed from the stream before it was read, or does not fit into the
+outbox. Then the client gets `dropped`. If lines after the client's position were trimmed before it subscribed, the ack
+has `gap` instead.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Http1:
 
         Args:
             sock: The connection. It is closed at the end, unless it becomes a WebSocket.
-            head: The bytes that were already read.
+            head: The bytes that were already read, at least one: empty bytes would count as the end of the connection.
             client: The client's address, for the ASGI scope.
             server: The server's address, for the ASGI scope.
 
