@@ -83,7 +83,7 @@ class RateLimitedError(RequestError):
 
 
 class TokenRefusedError(JobwsError):
-    """A token is refused. The message is for the operator; a client is sent only the code.
+    """A token is refused. The message is for the operator alone; a client is told at most the code.
 
     Args:
         code: `bad-token` or `expired`.

@@ -29,7 +29,13 @@ class Unauthenticated:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request has a token that is not accepted. The bridge does not look for another token in it."""
+    """The request's token is not accepted, or the app's function refused the request, with or without a token.
+
+    The bridge does not look for another token in the request.
+
+    Attributes:
+        error: Why. Its message is not sent to the client.
+    """
 
     error: TokenRefusedError
 

@@ -1,7 +1,7 @@
 """Writes frames as server-sent events (WHATWG HTML, §9.2), with positions as their `id`s.
 
-A frame's payload is the text that the WebSocket sends. This module splits the text into parts, but does not decode it,
-since it may have megabytes.
+A frame's payload is the text that the WebSocket sends. This module splits the text into parts. Of the data of a job
+event, which may have megabytes, it parses only the first key; the data of an `ack`, a `pong` or a `gap` it parses.
 """
 
 from __future__ import annotations

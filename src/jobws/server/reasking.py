@@ -110,7 +110,10 @@ class Reasking:
             self._tasks.spawn(self._work)
 
     async def _work(self) -> None:
-        """Take clients from `_due` and ask about them, one after the other, until `_due` is empty."""
+        """Take clients from `_due` and ask about them, one after the other, until `_due` is empty.
+
+        The caller that starts this task counts it in `_workers` first. Several may run at the same time.
+        """
         try:
             while self._due:
                 client = self._due.popleft()

@@ -33,10 +33,12 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Hub(Protocol):
-    """What the hub knows of each stream. `hub.jobs.fanout.Fanout` implements it.
+    """The hub as the gap check needs it: it knows how far each stream was published, and is told what the check finds.
+
+    `hub.jobs.fanout.Fanout` implements it. Besides calling the methods, the check itself changes all three attributes.
 
     Attributes:
-        cursors: By queue, the id of the entry that was published last.
+        cursors: By queue, the id up to which entries were published.
         verified: By queue, the id up to which it is certain that no entry was missed.
         without_events: The queues whose streams keep no entries, since BullMQ is configured so.
     """

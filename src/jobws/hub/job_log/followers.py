@@ -168,8 +168,10 @@ class JobLogs:
     def forget(self, subscription: Subscription, queue: str) -> None:
         """Stop following lines in one queue, because the queue is gone, or the client may no longer read the job there.
 
-        Only a subscription without a queue forgets one. Lines that are being read are not sent. If the subscription
-        waited only for lines of this queue, `give_up` ends its wait.
+        Call this only for a subscription that names no queue, which is not checked here, and only after its
+        `job_states` has lost the queue; otherwise the lines might be followed again. Lines of this queue that are being
+        read now are not sent. If the subscription waited only for lines of this queue, this ends its wait with
+        `give_up`.
         """
         if (following := self._following(subscription)) is not None:
             following.readers.pop(queue, None)

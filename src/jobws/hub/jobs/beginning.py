@@ -198,8 +198,8 @@ class _QueueBeginning:
     def decide(self, oldest_milliseconds: float) -> None:
         """Set the attributes, and the subscription's `job_states` and `delivered` for this queue.
 
-        A client without a position does not get an outcome from before `oldest_milliseconds`, in milliseconds since
-        1970.
+        A client without a position does not get an outcome that is certainly from before `oldest_milliseconds`, in
+        milliseconds since 1970.
         """
         transition = self._history.last_transition(self._job_id)
         ended = transition if transition is not None and transition.kind.life is not Life.LIVES else None

@@ -43,7 +43,7 @@ class JobClient(Client[Request, PendingSubscription]):
     Args:
         session: The client's protocol state.
         fanout: Where events come from.
-        queues: The labels of all queues; a live view.
+        queues: The labels of all queues that the bridge serves; a live view.
         max_subscriptions: How many subscriptions the client may have.
         outbox_bytes: How many bytes may wait for the client.
         wake: Called when frames wait or the connection is to close. It must not wait.

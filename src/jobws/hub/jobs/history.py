@@ -73,7 +73,10 @@ class History:
         self.changes += 1
 
     def reach_to(self, queue: str, floor: str) -> None:
-        """Note that a queue's history has every event after `floor`; see `QueueHistory.reach_to`."""
+        """Note that all events of a queue after the id `floor` were added to its history, even if some are forgotten.
+
+        See `QueueHistory.reach_to`.
+        """
         self.of(queue).reach_to(floor)
         self.changes += 1
 

@@ -149,9 +149,10 @@ class Query:
     # ---- whether subscriptions can be answered ----
 
     def is_outdated(self, rooms: Iterable[Room]) -> bool:
-        """Whether one of the rooms names a queue that was unknown and exists now, so that a new query is needed.
+        """Whether a new query is needed, because one of the rooms names a queue that was unknown and exists now.
 
-        A subscription to every queue also needs one if a queue was found since.
+        Also true, whatever the rooms, if this query has a subscription to all whole queues, and a queue was found since
+        the query was made.
         """
         if self._all is not None and not self._all.issuperset(self._labels):
             return True

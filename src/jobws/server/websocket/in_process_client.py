@@ -1,4 +1,4 @@
-"""A client inside this process, with which an HTTP request waits for a job as a WebSocket does.
+"""A client inside this process, with which an HTTP request waits for a job or follows events, as a WebSocket does.
 
 The hub treats it like the client of a WebSocket: its outbox has the same limit, and `Bridge.close_all` closes it, too.
 """
