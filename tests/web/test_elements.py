@@ -16,9 +16,26 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 JOB: Final = '<jobws-job queue="http" job="42"></jobws-job>'
-NO_TOKEN: Final = "This bridge needs a token: set JobwsElement.token, or the property token of this element."
+NO_TOKEN: Final = (
+    "This bridge needs a token: set JobwsElement.token, or for another bridge than JobwsElement.url the property token "
+    "of this element."
+)
 SHOWN: Final = "[...document.querySelectorAll('jobws-job')].map((each) => each.state).join()"
 STATES: Final = f"(states) => {SHOWN} === states"
+FOREIGN: Final = "http://127.0.0.1:1"
+# Notes with what each WebSocket is opened. The policy of the page refuses the foreign ones, which is no failure here.
+NOTE_SOCKETS: Final = """
+refused.push = () => {};
+window.opened = [];
+window.WebSocket = class extends WebSocket {
+  constructor(url, protocols) {
+    opened.push([url, ...protocols]);
+    super(url, protocols);
+  }
+};
+"""
+COMMON: Final = "(token) => customElements.whenDefined('jobws-job').then((all) => (all.token = () => token))"
+OPENED: Final = "([url, ...protocols]) => opened.some((each) => each[0] === url && each[2] === protocols[0])"
 
 
 async def test_elements_share_a_connection_and_the_subscription_to_a_job(redis: Redis, chromium: Chromium) -> None:
@@ -57,15 +74,48 @@ async def test_a_token_is_a_property_and_never_an_attribute(redis: Redis, chromi
     async with host_page(chromium, redis.url, body, serve=keyed_bridge) as (live, page):
         await page.until(STATES, "refused,refused")
         await until_part(page, "reason", NO_TOKEN)
-        await page.run(
-            "(token) => customElements.whenDefined('jobws-job').then((all) => (all.token = () => token))", own
-        )
+        await page.run(COMMON, own)
         await page.until(STATES, "active,refused")
         assert await page.run("part('reason')") is None
         await page.run("(token) => { document.querySelector('[job=\"43\"]').token = token; }", other)
         await page.until(STATES, "active,active")
         assert own not in await page.run("document.querySelector('[job=\"43\"]').outerHTML")
         await eventually(lambda: len(live.bridge.clients.connected) == 2)
+
+
+async def test_the_common_token_goes_to_the_common_bridge_only(redis: Redis, chromium: Chromium) -> None:
+    """Markup may name any bridge, and it may come from people who must not get the token."""
+    redis.add_job("http", "42", state="active")
+    token = jwt(job_scope("http", "42"))
+    async with host_page(chromium, redis.url, "", serve=keyed_bridge, script=NOTE_SOCKETS) as (live, page):
+        await page.run(COMMON, token)
+        urls = (FOREIGN, f"{live.url}/elsewhere", f"{live.url}/", live.url.replace("http", "HTTP"))
+        elements = [JOB.replace("jobws-job ", f'jobws-job url="{url}" ') for url in urls]
+        await page.run("(body) => { document.body.innerHTML = body; }", "".join(elements))
+        await page.until(f"() => {SHOWN}.endsWith(',active,active')")
+        given = "[...document.querySelectorAll('jobws-job')].map((each) => each.token?.())"
+        assert await page.run(given) == [None, None, token, token]
+        socket = live.url.replace("http", "ws")
+        foreign = "ws://127.0.0.1:1/ws"
+        for url in (foreign, f"{socket}/elsewhere/ws"):
+            await page.until(OPENED, [url])
+        opened = await page.run("opened")
+        assert {url for url, *protocols in opened if f"bearer.{token}" in protocols} == {f"{socket}/ws"}
+        await page.run("document.querySelector('jobws-job').token = 'its-own'")
+        await page.until(OPENED, [foreign, "bearer.its-own"])
+
+
+async def test_the_same_function_may_get_a_token_after_a_refusal(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "42", state="active")
+    script = "window.given = 'nonsense'; window.getToken = () => given;"
+    async with host_page(chromium, redis.url, JOB, serve=keyed_bridge, script=script) as (_, page):
+        again = "customElements.whenDefined('jobws-job').then((all) => { all.token = getToken; })"
+        await page.run(again)
+        reason = "the bridge refuses this client: 4500 the token is not accepted; the bridge's log says why"
+        await until_part(page, "reason", reason)
+        await page.run("(token) => { given = token; }", jwt(job_scope("http", "42")))
+        await page.run(again)
+        await page.until(STATES, "active")
 
 
 async def test_properties_that_were_set_before_the_definition_count(redis: Redis, chromium: Chromium) -> None:

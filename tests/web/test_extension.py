@@ -27,6 +27,14 @@ TOLD: Final = "chrome.notifications.getAll().then(Object.keys)"
 BADGE: Final = "chrome.action.getBadgeText({})"
 TEXT: Final = "document.body.innerText"
 KEPT: Final = "(area) => chrome.storage[area].get()"
+# Takes all the memory that the browser gives to the extension.
+FILL: Final = """async () => {
+    let number = 0;
+    for (let size = 4e6; size >= 60; size /= 2)
+        try {
+            for (;;) await chrome.storage.session.set({ [`shown:filler ${number++}`]: 'x'.repeat(size) });
+        } catch {} // there is room for less
+}"""
 
 
 def key(queue: str | None, job_id: str) -> str:
@@ -125,6 +133,37 @@ async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extensio
         await popup.run("document.getElementById('clear').click()")
         await popup.until("!document.querySelector('li')")
         assert set(await page.run(KEPT, "local")) == {"bridge"}
+
+
+async def test_a_large_progress_costs_little_and_goes_with_the_end(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    async with (
+        watching(redis, extension, ("http", "7")) as (_, page),
+        extension.page("/popup.html") as popup,
+    ):
+        await popup.until("document.querySelector('li .state')?.textContent === 'active'")
+        redis.add_event("http", "progress", "7", data=json.dumps(["x" * 50_000]))
+        await popup.until("document.querySelector('li .called').textContent.includes('xx')")
+        shown = f"shown:{key('http', '7')}"
+        assert (await page.run(KEPT, "session"))[shown]["progress"] == '["' + "x" * 98
+        redis.add_event("http", "completed", "7", returnvalue="1", prev="active")
+        await popup.until("document.querySelector('li .state').textContent === 'completed'")
+        assert "progress" not in (await page.run(KEPT, "session"))[shown]
+
+
+async def test_an_end_is_told_also_where_nothing_can_be_kept(redis: Redis, extension: ExtensionBrowser) -> None:
+    redis.add_job("http", "7", state="active")
+    told = f"({KEPT})('local').then((kept) => kept['told:{key('http', '7')}']?.state"
+    async with watching(redis, extension, ("http", "7")) as (_, page):
+        await page.until(f"{told} === 'active')")
+        try:
+            await page.run(FILL)
+            redis.add_event("http", "failed", "7", failedReason="x" * 300, prev="active")
+            await page.until(f"{TOLD}.then((told) => told.length === 1)")
+            await page.until(f"{told} === 'failed')")
+            assert "text" not in (await page.run(KEPT, "session"))[f"shown:{key('http', '7')}"]
+        finally:
+            await page.run("chrome.storage.session.clear()")
 
 
 async def test_where_no_websocket_gets_through(redis: Redis, extension: ExtensionBrowser) -> None:

@@ -11,10 +11,14 @@ import pytest
 import trio
 
 from tests.support.adapter import AdapterClient, Rejected, adapter
+from tests.support.bridge import live_bridge
 from tests.support.fake_bridge import HELLO
+from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.redis import Redis
 
 Message = dict[str, Any]
 
@@ -106,3 +110,39 @@ async def test_where_there_is_no_websocket_none_is_tried() -> None:
         await client.until("transport")
         await time_passes(client)
         assert node.uncaught == []
+
+
+async def test_a_token_that_is_refused_ends_it_with_the_sentence(redis: Redis) -> None:
+    async with keyed_bridge(redis.url, queues=("http",)) as live, adapter() as node:
+        client = await node.io(live.url, WebSocket=False, token="nonsense")
+        await until_refused(client, 4501, "the token is not accepted; the bridge's log says why")
+
+
+async def test_an_expired_token_is_followed_by_a_new_one(redis: Redis) -> None:
+    redis.add_job("http", "1", state="active")
+    expired = jwt("read:jobs:http", seconds=-3600)
+    tokens = {"gives": [expired, jwt("read:jobs:http")]}
+    async with keyed_bridge(redis.url, queues=("http",)) as live, adapter() as node:
+        client = await node.io(live.url, WebSocket=False, token=tokens)
+        await client.until("transport")
+        assert (await client.call("lookup", "1", {"queue": "http"}))[0]["state"] == "active"
+        client = await node.io(live.url, WebSocket=False, token=expired)
+        await until_refused(client, 4001, "the token has expired; get a new one")
+
+
+async def test_a_host_that_is_refused_says_nothing_against_the_token(redis: Redis) -> None:
+    """The answer is plain text."""
+    async with live_bridge(redis.url, queues=("http",)) as live, adapter() as node:
+        url = live.url.replace("127.0.0.1", "0.0.0.0")  # the same machine, by another name
+        host = url.removeprefix("http://")
+        client = await node.io(url, WebSocket=False)
+        await until_refused(client, 1008, f"host {host} refused; allow it with --allow-host {host}")
+
+
+async def until_refused(client: AdapterClient, code: int, sentence: str) -> None:
+    """Wait until the bridge has refused the client for good. A look-up is refused with the same sentence."""
+    error = (await client.until("connect_error"))[-1]["data"]
+    assert (error["message"], error["code"]) == (f"the bridge refuses this client: {code} {sentence}", code)
+    with pytest.raises(Rejected) as refused:
+        await client.call("lookup", "1", {"queue": "http"})
+    assert refused.value.error["message"] == sentence

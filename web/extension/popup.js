@@ -39,8 +39,8 @@ function ago(time) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
-/** Returns how a progress is written, which may be any value. */
-const percentage = (progress) => (typeof progress === 'number' ? `${Math.round(progress)} %` : JSON.stringify(progress));
+/** Returns how a progress is written: a number, or the beginning of any other value as JSON. */
+const percentage = (progress) => (typeof progress === 'number' ? `${Math.round(progress)} %` : progress);
 
 /** Returns where the bridge's page shows a job; null if the queue is not known. */
 const linkTo = (bridge, { queue, jobId }) =>
@@ -62,7 +62,7 @@ function showRow(row, bridge, { queue, jobId, told, shown }) {
   row.progress.hidden = !moves || state !== 'active';
   if (moves) row.progress.value = progress;
   row.progress.setAttribute('aria-label', `Progress of ${name}`);
-  say(row.called, [shown.name, progress === undefined || progress === 0 ? '' : percentage(progress).slice(0, 100)].filter(Boolean).join(' · '));
+  say(row.called, [shown.name, progress === undefined || progress === 0 ? '' : percentage(progress)].filter(Boolean).join(' · '));
   say(row.since, told.at ? (over ? `${ago(told.at)} ago` : `for ${ago(told.at)}`) : '');
   sayIfAny(row.text, shown.note ?? shown.text);
   if (over && row.before && !isOutcome(row.before)) say(find('news'), `${name} ${state}`);

@@ -68,6 +68,9 @@ export async function forgetToken(refused) {
   if (access?.token === refused) await session.remove('access');
 }
 
-export const keepTold = (key, { since, told }) => local.set({ [`told:${key}`]: { ...told, since } });
-export const keepShown = (key, { since, shown }) => session.set({ [`shown:${key}`]: { ...shown, since } });
-export const keepConnection = (state, message, at) => session.set({ connection: { state, message, at } });
+/** Write something. Where the browser has no room for it, the worker goes on with what it has in its memory. */
+const keep = (area, values) => area.set(values).catch(console.warn);
+
+export const keepTold = (key, { since, told }) => keep(local, { [`told:${key}`]: { ...told, since } });
+export const keepShown = (key, { since, shown }) => keep(session, { [`shown:${key}`]: { ...shown, since } });
+export const keepConnection = (state, message, at) => keep(session, { connection: { state, message, at } });

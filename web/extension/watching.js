@@ -6,8 +6,13 @@ import { everything, forgetToken, isOutcome, keepConnection, keepShown, keepTold
 const EVENTS = ['waiting', 'active', 'delayed', 'waiting-children', 'completed', 'failed', 'removed', 'progress'];
 // The close codes after which another token is needed, and the code of a request without one.
 const TOKEN_REFUSED = [4001, 4500, 4501, 'unauthenticated'];
-// Of a result or a reason, in characters.
+// Of a name, a result or a reason, and of a progress, in characters. A progress may have 2 MiB, and the browser keeps 10 MB.
 const LONGEST_TEXT = 300;
+const LONGEST_PROGRESS = 100;
+
+/** Returns what is kept of a progress: the number, or the beginning of any other value as JSON. */
+const shortened = (progress) =>
+  typeof progress === 'number' ? progress : JSON.stringify(progress)?.slice(0, LONGEST_PROGRESS);
 
 /** Returns the beginning of a result or of the reason of a failure. */
 function saidBy({ returnvalue, failedReason, truncated }) {
@@ -96,7 +101,8 @@ export function Watching(io, ended, stuck) {
     const was = job.told.state;
     job.told = { ...job.told, after };
     const { name = job.shown.name, progress } = found[0] ?? {};
-    job.shown = { name, progress, note: ambiguous ? 'Several queues have a job with this id. Watch QUEUE/ID instead.' : undefined };
+    const warning = ambiguous ? 'Several queues have a job with this id. Watch QUEUE/ID instead.' : undefined;
+    job.shown = { name: name?.slice(0, LONGEST_TEXT), progress: shortened(progress), note: warning };
     keepShown(key, job);
     // A job that was there, and is not, was removed without an event [8 of "The whole client"].
     if (unknown && was && was !== 'unknown') return end(key, job, 'removed', {}, Date.now());
@@ -117,7 +123,7 @@ export function Watching(io, ended, stuck) {
 
   function heard(key, job, event, data, id) {
     if (event === 'progress') {
-      job.shown = { ...job.shown, progress: data.data };
+      job.shown = { ...job.shown, progress: shortened(data.data) };
       return keepShown(key, job); // its position is not written to the disk ten times a second, so it is read back instead
     }
     // Without an id, an earlier event is still owed [P3].
@@ -130,11 +136,11 @@ export function Watching(io, ended, stuck) {
 
   async function end(key, job, state, data, at) {
     change(job, state, at);
-    job.shown = { ...job.shown, text: saidBy(data), note: undefined };
+    job.shown = { name: job.shown.name, text: saidBy(data) };
     try {
-      await keepShown(key, job);
       await ended(key, job);
     } finally {
+      await keepShown(key, job);
       await keepTold(key, job);
       if (watched.get(key) === job) watched.delete(key);
     }

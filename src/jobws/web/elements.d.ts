@@ -32,11 +32,14 @@ export interface JobStateDetail<Result = unknown> {
 
 /** The base class of the elements. Those with the same `url` and `token` share a connection. */
 export class JobwsElement extends HTMLElement {
-  /** The token of all elements that have none of their own: a text, or a function that gets one. */
+  /**
+   * The token of the elements that have none of their own, and whose `url` is `JobwsElement.url`: a text, or a function that gets
+   * one. Another bridge never gets it, since markup may name any host.
+   */
   static token: Token;
   /** The bridge of all elements that have none of their own. Default: the one that this script came from, or the page's origin. */
   static url: string | URL;
-  /** Never an attribute, since a document may be kept and shown. */
+  /** Of this element alone, for whichever bridge its `url` names. Never an attribute, since a document may be kept and shown. */
   token: Token;
   /** The attribute `url`, or else `JobwsElement.url`. */
   get url(): string;

@@ -12,6 +12,17 @@ const STATS_PAUSE = 1000;
 // kilobyte of the request before, where a subscription takes about a tenth of it.
 const GATHER = 50;
 const GATHER_KB = 20;
+// By the status of a refusal: the close code after which a client stays away [X1]. A 403 says nothing against the token: it lacks a
+// right, or the bridge does not allow this host, origin or proxy [C4]. That is 1008 of RFC 6455, a violated policy.
+const CLOSE_CODES = { 401: 4501, 403: 1008 };
+const EXPIRED = 4001;
+
+/** Returns `{detail, code}` of an answer that is an error. A host, an origin or a proxy is refused in plain text, without `code`. */
+async function problem(response) {
+  const isPlain = response.headers.get('content-type')?.startsWith('text/plain');
+  const { detail, code } = isPlain ? { detail: (await response.text()).trim() } : await response.json().catch(() => ({}));
+  return { detail: detail || `HTTP ${response.status}`, code };
+}
 
 /**
  * A link over HTTP, with the methods of WebSocketLink. Each new request begins a `POST /events`, and aborts the one before.
@@ -62,9 +73,8 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
       size = body.length / 1000;
       const response = await fetch(url, { method: 'POST', headers, body, signal, cache: 'no-store' });
       if (!response.ok) {
-        const { detail } = await response.json().catch(() => ({}));
-        const refused = response.status === 401 || response.status === 403;
-        return end(signal, refused ? 4501 : 1006, detail ?? `HTTP ${response.status}`);
+        const { detail, code } = await problem(response);
+        return end(signal, code === 'expired' ? EXPIRED : (CLOSE_CODES[response.status] ?? 1006), detail);
       }
       const reader = response.body.getReader();
       const decoder = new TextDecoder();
@@ -149,9 +159,9 @@ async function exchange(JobwsError, { base, token }, method, path, { signal, ...
   const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined));
   const headers = given ? { authorization: `Bearer ${given}` } : {};
   const response = await fetch(`${base}/${path}?${query}`, { method, headers, cache: 'no-store', signal });
-  const answer = await response.json();
-  if (response.ok) return answer;
-  throw new JobwsError(answer.detail ?? `HTTP ${response.status}`, answer.code);
+  if (response.ok) return response.json();
+  const { detail, code } = await problem(response);
+  throw new JobwsError(detail, code);
 }
 
 /** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */

@@ -10,7 +10,8 @@ const LINGER = 1000;
 const clients = new Map(); // by URL, then by token
 
 /**
- * Returns the client of a bridge, which counts its users. `token` is a text, a function, or undefined. It has:
+ * Returns the client of a bridge, which counts its users; a new one after a client that will not come back. `token` is a text, a
+ * function, or undefined. It has:
  * - `jobs`: the adapter's client;
  * - `status`: `connecting`, `live`, `http` (no WebSocket gets through), `reconnecting`, or `refused` (it will not come back);
  * - `reason`: why the last connection failed, or '';
@@ -22,7 +23,7 @@ const clients = new Map(); // by URL, then by token
 export function join(url, token) {
   if (!clients.has(url)) clients.set(url, new Map());
   const ofUrl = clients.get(url);
-  if (!ofUrl.has(token)) ofUrl.set(token, Client(url, token));
+  if (!ofUrl.get(token)?.jobs.active) ofUrl.set(token, Client(url, token));
   const client = ofUrl.get(token);
   client.users++;
   return client;

@@ -17,6 +17,9 @@ export function cameFrom(script) {
     : undefined;
 }
 
+/** Returns a URL as one text, in whichever way it is written. */
+const whole = (url) => new URL(url, location.href).href.replace(/\/+$/, '');
+
 function setCommon(changes) {
   common = { ...common, ...changes };
   for (const each of attached) each.restart();
@@ -46,8 +49,9 @@ export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
     setCommon({ url });
   }
 
+  /** Markup may name any bridge, but the common token is only for the common one. */
   get token() {
-    return this.#token ?? common.token;
+    return this.#token ?? (whole(this.url) === whole(JobwsElement.url) ? common.token : undefined);
   }
 
   set token(token) {
