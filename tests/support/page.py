@@ -7,17 +7,27 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tests.support.browser import Page
+    from tests.support.browser import Chromium, Page
     from tests.support.redis import Redis
 
 # A function, since the page's Content Security Policy forbids to evaluate text.
 _SAYS: Final = """([where, text]) =>
     [...document.querySelectorAll(where)].some((each) => each.innerText.trim() === text)"""
 
+ASKS: Final = "() => document.querySelector('dialog.token').open"
+"""Whether the page asks for a token."""
+
 
 async def says(page: Page, where: str, text: str) -> None:
     """Wait until an element that the selector `where` matches has this text."""
     await page.until(_SAYS, [where, text])
+
+
+async def give(browser: Chromium, page: Page, token: str) -> None:
+    """Wait until the page asks for a token, and give it this one."""
+    await page.until(ASKS)
+    await browser.run(page.tab.fill, "dialog.token input", token)
+    await browser.run(page.tab.click, "dialog.token .primary")
 
 
 def begin(redis: Redis, queue: str, job_id: str) -> None:

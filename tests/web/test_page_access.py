@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.support.page import says
+from tests.support.page import ASKS, give, says
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.browser import Chromium, Page
+    from tests.support.browser import Chromium
     from tests.support.redis import Redis
 
-ASKS: Final = "() => document.querySelector('dialog.token').open"
 KEPT: Final = "Object.values(sessionStorage)"
-
-
-async def give(browser: Chromium, page: Page, token: str) -> None:
-    await page.until(ASKS)
-    await browser.run(page.tab.fill, "dialog.token input", token)
-    await browser.run(page.tab.click, "dialog.token .primary")
 
 
 async def test_it_asks_for_a_token_and_keeps_it_in_the_tab(redis: Redis, chromium: Chromium) -> None:

@@ -137,6 +137,7 @@ async def test_it_recovers_from_a_bridge_that_is_killed(redis: Redis, chromium: 
                 await says(page, ".status .pill", "Live")
                 await says(page, ".jobhead .chip", "completed")
                 await says(page, ".tree", "done")
+                await page.until(f"() => ({EVENTS})().length === 3")
                 assert await page.run(EVENTS) == ["waiting", "active", "completed"]
 
 

@@ -1,5 +1,7 @@
 /** The page's connection to its bridge: events, requests, and who the viewer is. The token stays in this tab. */
 
+import { Again } from './again.js';
+import { Clock } from './clock.js';
 import { io } from './jobws.js';
 import { watchQueue } from './jobws-queues.js';
 import { Rights } from './rights.js';
@@ -8,7 +10,7 @@ import { TokenStore } from './tokenstore.js';
 export const BASE = new URL('.', location.href.split('#')[0]).href.replace(/\/$/, '');
 const NAMES =
   `added waiting active progress completed failed retries-exhausted delayed waiting-children stalled removed duplicated
-  deduplicated job-log`.split(/\s+/);
+  deduplicated job-log gap ended`.split(/\s+/);
 // The token is expired, was not accepted, or was revoked.
 const TOKEN_ENDS = [4001, 4500, 4501];
 
@@ -24,41 +26,69 @@ export class Refused extends Error {
  * Makes the connection. `ask(reason)` is called when a token is needed. `tell(state, detail)` is called after each change:
  * - `begun`: the viewer is known, and the connection is being made; `live`: events come over the transport `detail`;
  * - `reconnecting`, `offline` (there is no bridge) and `stopped` (it will not be tried again), for the reason `detail`;
+ * - `ended`: a subscription is over, for the reason `detail`, and is tried again; without `detail`, all of them go on;
  * - `gap`: events of the queue `detail` are missing; `expiring`: the token expires at `detail`.
  */
 export function Bridge(tell, ask) {
   const tokens = TokenStore(`jobws token ${BASE}`);
-  let ahead = 0; // how far the clock of Redis is ahead of the viewer's at least, in milliseconds
+  const clock = Clock();
   const listeners = new Set();
+  const connected = new Set();
+  const broken = new Map(); // subscriptions that are over, to why
   const bridge = {
     rights: Rights(),
     who: null,
     jobs: null,
-    /** The time by the clock of Redis, as far as it is known. */
-    now: () => Date.now() + ahead,
-    /** Calls `listener(event, data, id)` for the events of a whole queue. Returns a function that ends this. */
+    now: clock.now,
+    /** Calls `listener()` after each connection. Returns a function that ends this. */
+    onConnect(listener) {
+      connected.add(listener);
+      return () => connected.delete(listener);
+    },
+    /**
+     * Calls `listener(event, data, id)` for the events of a whole queue, and with `ack` where they begin: between that and the one
+     * before, events may be missing. Returns a function that ends this.
+     */
     follow(queue, events, listener) {
       const leaving = new AbortController();
       const { signal } = leaving;
-      const run = async () => {
-        for await (const { event, data, id } of watchQueue(bridge.jobs, queue, { events, signal }))
-          take(listener, event, data, id);
-      };
-      run().catch(() => {}); // it was left, or the connection has ended, which says so itself
-      return () => leaving.abort();
+      const kept = keep(async () => {
+        for await (const { event, data, id, replayed } of watchQueue(bridge.jobs, queue, { events, signal })) {
+          if (event === 'ack') kept.works();
+          take(listener, event, data, id, !replayed);
+        }
+      });
+      kept.begin();
+      return () => (kept.end(), leaving.abort());
     },
     /**
-     * Calls `listener(event, data, id)` for all events of a job that Redis still has, then for those that come, and for the lines
-     * of its log. Returns a function that ends this.
+     * Calls `listener(event, data, id)` for all events of a job that Redis still has, then for those that come, for the lines
+     * of its log, and for gaps. Returns a function that ends this.
      */
     followJob(queue, jobId, listener) {
       const { jobs } = bridge;
-      const mine = (event, data, id) =>
-        data?.jobId === jobId && data.queue === queue && take(listener, event, data, id);
+      let [after, logs] = ['0-0', true];
+      const kept = keep(async () => {
+        const { error } = await jobs.emitWithAck('subscribe-job', { queue, jobId, events: ['*'], after, logs });
+        if (error) throw error;
+        kept.works();
+      });
+      const mine = (event, data, id) => {
+        const gap = event === 'gap';
+        if ((gap ? (data.queue ?? queue) : data?.queue) !== queue) return;
+        if (gap ? data.jobs?.includes(jobId) === false : data.jobId !== jobId) return;
+        if (event === 'ended') return kept.failed(data);
+        after = id ?? after;
+        if (event === 'job-log') logs = { after: data.position };
+        take(listener, event, data, id);
+      };
       listeners.add(mine);
-      jobs.emit('subscribe-job', { queue, jobId, events: ['*'], after: '0-0', logs: true });
+      connected.add(kept.begin); // if the bridge refuses it on a new connection, only a request is told
+      kept.begin();
       return () => {
+        kept.end();
         listeners.delete(mine);
+        connected.delete(kept.begin);
         jobs.emit('unsubscribe-job', { queue, jobId });
       };
     },
@@ -78,6 +108,38 @@ export function Bridge(tell, ask) {
     post: (path, query, body) => request('POST', path, query, { body }),
     act: (action, about) => request('POST', 'actions', { action, ...about }),
   };
+
+  /**
+   * Keeps a subscription on the present client. `begin()` calls `subscribe`, and again after it has rejected, or after `failed(error)`.
+   * It is over, and the viewer is told so, until `works()` is called.
+   */
+  function keep(subscribe) {
+    const { jobs } = bridge;
+    const again = Again(begin);
+    let over = false;
+    const kept = {
+      begin,
+      failed(error) {
+        if (over || bridge.jobs !== jobs || !jobs.active) return;
+        broken.set(kept, error.message);
+        tell('ended', error.message);
+        again.later();
+      },
+      works() {
+        again.done();
+        if (broken.delete(kept)) tell('ended', [...broken.values()][0]);
+      },
+      end() {
+        over = true;
+        kept.works();
+        again.end();
+      },
+    };
+    function begin() {
+      if (bridge.jobs === jobs) subscribe().catch(kept.failed);
+    }
+    return kept;
+  }
 
   async function request(method, path, query = {}, { body, token: given = tokens.token } = {}) {
     const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
@@ -108,6 +170,7 @@ export function Bridge(tell, ask) {
       begin(await get('whoami'));
     } catch (error) {
       if (error.status === 401) return; // `lost` has asked for a token
+      if (error.status === 403) return ask(error.message);
       tell('offline', error.message);
       setTimeout(start, 2000);
     }
@@ -115,10 +178,14 @@ export function Bridge(tell, ask) {
 
   function begin(who) {
     end();
+    broken.clear();
     Object.assign(bridge, { who, rights: Rights(who) });
     const jobs = (bridge.jobs = io(BASE, { token: tokens.token }));
     let failed = false;
-    jobs.on('connect', () => (failed = false));
+    jobs.on('connect', () => {
+      failed = false;
+      connected.forEach((listener) => listener());
+    });
     jobs.on('transport', (kind) => tell('live', kind));
     jobs.on('disconnect', () => bridge.jobs === jobs && tell('reconnecting'));
     jobs.on('gap', ({ queue }) => tell('gap', queue));
@@ -133,8 +200,8 @@ export function Bridge(tell, ask) {
     tell('begun');
   }
 
-  function take(listener, event, data, id) {
-    if (id) ahead = Math.max(ahead, Number.parseInt(id, 10) - Date.now());
+  function take(listener, event, data, id, live) {
+    if (id) clock.note(id, live);
     listener(event, data, id);
   }
 

@@ -35,16 +35,22 @@ export function say(element, text) {
 /** Sets or removes a class of an element. */
 export const mark = (element, name, on) => element.classList.toggle(name, !!on);
 
-/** Returns a function that runs `draw` once before the next frame, however often it is called. */
+/** Returns a function that runs `draw` once before the next frame, however often it is called, until its `stop()` is called. */
 export function perFrame(draw) {
   let asked = 0;
+  let closed = false;
   const later = () => {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
-      draw();
-    });
+    asked ||=
+      closed ||
+      requestAnimationFrame(() => {
+        asked = 0;
+        draw();
+      });
   };
-  later.stop = () => cancelAnimationFrame(asked);
+  later.stop = () => {
+    closed = true;
+    cancelAnimationFrame(asked);
+  };
   return later;
 }
 

@@ -1,6 +1,7 @@
 /** The failed jobs of a queue by the reason of their failure. Reasons that differ in numbers alone are one group. */
 
 import { act, confirm } from './actions.js';
+import { Again } from './again.js';
 import { h, perFrame, say } from './dom.js';
 import { number, plural, time, whole } from './format.js';
 import { timeOf } from './model.js';
@@ -8,10 +9,12 @@ import { notify } from './notify.js';
 import { link, missing } from './parts.js';
 import { QueueHead } from './queuehead.js';
 
-const PAGES = 5; // of 200 jobs each; what failed before is not shown
+const MOST = 1000; // jobs that are shown, the last ones
+const PAGE = 200;
+const REASON = 300; // characters of a reason that are kept
 const LISTED = 20; // jobs of a group that are shown
 const TOGETHER = 8; // jobs that are retried at a time
-const shapeOf = (reason) => reason.replace(/\b[0-9a-f]{8,}\b|\b[0-9a-f-]{36}\b|\d+/gi, '…').slice(0, 300);
+const shapeOf = (reason) => reason.replace(/\b[0-9a-f]{8,}\b|\b[0-9a-f-]{36}\b|\d+/gi, '…');
 
 export function FailedView(page, queue) {
   const { bridge } = page;
@@ -27,6 +30,9 @@ export function FailedView(page, queue) {
   const node = h('section.view', {}, head.node, h('div.line', {}, sum, all), empty, list);
   const left = new AbortController();
   const groups = new Map(); // their elements, by shape
+  const again = Again(read);
+  let stale = new Set(); // jobs that the present reading has not brought yet
+  let rounds = 0;
   let loaded = false;
   const draw = perFrame(render);
 
@@ -56,30 +62,51 @@ export function FailedView(page, queue) {
   }
 
   function note(jobId, about) {
-    jobs.set(jobId, { jobId, name: '', ...jobs.get(jobId), ...about });
+    const job = { jobId, name: '', ...jobs.get(jobId), ...about };
+    jobs.set(jobId, { ...job, reason: job.reason?.slice(0, REASON) });
+    if (jobs.size > MOST) jobs.delete([...jobs.values()].reduce((a, b) => (a.at < b.at ? a : b)).jobId);
+    stale.delete(jobId);
     draw();
   }
 
   async function load() {
+    const round = ++rounds;
+    stale = new Set(jobs.keys());
     let cursor;
-    for (let each = 0; each < PAGES && cursor !== null && !left.signal.aborted; each++) {
+    for (let each = 0; each < MOST && cursor !== null; each += PAGE) {
       const found = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, {
         state: 'failed',
-        limit: 200,
+        limit: PAGE,
         cursor,
       });
+      if (left.signal.aborted || round !== rounds) return;
       ({ cursor } = found);
       for (const { jobId, name, finishedOn } of found.jobs) {
-        note(jobId, { name, at: finishedOn ?? 0 });
+        const at = finishedOn ?? 0;
+        const known = jobs.get(jobId);
+        note(jobId, { name, at });
+        if (known?.at === at && known.reason !== undefined) continue;
         // Lists hold no reasons, but the outcome that a subscription begins with does.
         const failed = ({ name: kind, reason }) =>
           kind === 'JobFailed' && jobs.has(jobId) && note(jobId, { reason: reason ?? '' });
         bridge.jobs.wait(jobId, { queue, signal: left.signal }).catch(failed);
       }
     }
+    for (const jobId of stale) jobs.delete(jobId);
+    loaded = true;
+    again.done();
+    draw();
+  }
+
+  /** Reads what has failed, again where events may be missing. */
+  function read() {
+    load().catch((error) => {
+      if (!left.signal.aborted && again.later()) notify(error.message, 'bad');
+    });
   }
 
   function take(event, data, id) {
+    if (['ack', 'gap', 'cleaned'].includes(event)) return read();
     if (event === 'failed') return note(data.jobId, { reason: data.failedReason ?? '', at: timeOf(id) });
     if (data?.jobId !== undefined && jobs.delete(data.jobId)) draw();
   }
@@ -94,18 +121,13 @@ export function FailedView(page, queue) {
     );
   }
 
-  const leave = bridge.follow(queue, ['failed', 'waiting', 'active', 'removed'], take);
-  load()
-    .catch((error) => left.signal.aborted || notify(error.message, 'bad'))
-    .finally(() => {
-      loaded = true;
-      draw();
-    });
+  const leave = bridge.follow(queue, ['failed', 'waiting', 'active', 'removed', 'cleaned'], take);
   return {
     node,
     title,
     close() {
       left.abort();
+      again.end();
       leave();
       draw.stop();
       head.close();
@@ -133,15 +155,18 @@ function Group(bridge, queue) {
     if (!(await confirm(`Retry ${plural(todo.length, 'job')} that failed for this reason?`, 'Retry'))) return;
     button.disabled = true;
     let done = 0;
+    let refused = 0;
+    let why = '';
     const next = async () => {
       for (let jobId = todo.pop(); jobId !== undefined; jobId = todo.pop())
         await bridge.act('retry', { queue, jobId }).then(
           () => done++,
-          () => {},
+          ({ message }) => (refused++, (why ||= message)),
         );
     };
     await Promise.all(Array.from({ length: TOGETHER }, next));
     notify(`${plural(done, 'job waits', 'jobs wait')} for another run.`);
+    if (refused) notify(`${plural(refused, 'job')} could not be retried: ${why}`, 'bad');
     button.disabled = false;
   }
 

@@ -1,13 +1,18 @@
 /** The flow of a job: all jobs below it, as a tree, with their states as they change. */
 
+import { percentOf } from '../src/elements/progress.js';
 import { h, perFrame, say } from './dom.js';
 import { line, number, plural } from './format.js';
-import { apply, ENDED, fraction, Job, timeOf } from './model.js';
-import { chip, link } from './parts.js';
+import { apply, ENDED, isLater, Job, merge, timeOf } from './model.js';
+import { chip, link, LOADING } from './parts.js';
 
+const PORTION = 200; // jobs that are looked up together
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
-/** Watches the flow of the job `root` (model.js). Returns `{node, close()}`; the node is hidden while no job below is known. */
+/**
+ * Watches the flow of the job `root` (model.js). Returns `{node, watch(), close()}`; the node is hidden while no job below is known.
+ * After the job has ended, `watch` begins again.
+ */
 export function Flow(bridge, { queue, jobId }) {
   const root = { queue, jobId };
   const nodes = new Map();
@@ -38,14 +43,14 @@ export function Flow(bridge, { queue, jobId }) {
   /** Looks up jobs that were added before this began, since their events do not tell their names. */
   async function look() {
     asking = null;
-    const jobs = [...unnamed].map(({ queue, jobId }) => ({ queue, jobId }));
-    unnamed.clear();
+    const portion = [...unnamed].slice(0, PORTION);
+    for (const job of portion) unnamed.delete(job);
+    const jobs = portion.map(({ queue, jobId }) => ({ queue, jobId }));
     const { results = [] } = jobs.length ? await bridge.post('lookup', {}, { jobs }).catch(() => ({})) : {};
     for (const { jobs: found = [] } of results)
       for (const snapshot of found) {
         const known = nodes.get(keyOf(snapshot.queue, snapshot.jobId))?.job;
-        if (known)
-          Object.assign(known, { ...snapshot, ...(known.state && { state: known.state, progress: known.progress }) });
+        if (known) merge(known, snapshot);
       }
     const { tree: counts } = await bridge.get('jobs', { ...root, children: 1 }).catch(() => ({}));
     const { done, failed, total } = counts ?? {};
@@ -55,9 +60,23 @@ export function Flow(bridge, { queue, jobId }) {
       total ? `${number(done)} of ${plural(total, 'job')} done${failed ? `, ${number(failed)} failed` : ''}` : '',
     );
     draw();
+    if (unnamed.size && !stop.signal.aborted) asking ??= setTimeout(look, 200);
   }
 
+  /** Looks up all of it, since events may be missing. */
+  function again() {
+    for (const { job } of nodes.values()) {
+      unnamed.add(job);
+      job.at = undefined; // in a stream that is another one, positions begin again
+    }
+    asking ??= setTimeout(look, 200);
+  }
+
+  let watching = false;
+  /** Follows the jobs below until the root has ended. One that is retried is followed again; one that the bridge refuses is not. */
   async function watch() {
+    if (watching) return;
+    watching = true;
     const watched = bridge.jobs.watch(root.jobId, {
       queue: root.queue,
       children: true,
@@ -65,17 +84,24 @@ export function Flow(bridge, { queue, jobId }) {
       signal: stop.signal,
     });
     for await (const { event, data, id, parent } of watched)
-      if (parent) {
-        apply(child(data, parent).job, event, data, timeOf(id) ?? bridge.now());
+      if (event === 'gap') again();
+      else if (parent) {
+        const { job } = child(data, parent);
+        if (id && job.at && !isLater(id, job.at)) continue; // its snapshot is younger
+        apply(job, event, data, timeOf(id) ?? bridge.now());
+        job.at = id ?? job.at;
         if (ENDED.includes(event)) asking ??= setTimeout(look, 500);
         draw();
       }
+    watching = false;
   }
 
+  const begin = () => watch().catch(() => {}); // without the right to it, there is no flow here
   look();
-  watch().catch(() => {}); // without the right to it, there is no flow here
+  begin();
   return {
     node,
+    watch: begin,
     close() {
       stop.abort();
       clearTimeout(asking);
@@ -106,17 +132,17 @@ function Node(job) {
     node,
     list,
     draw() {
-      const state = job.state || 'waiting';
+      const state = job.state || LOADING;
       badge.dataset.state = state;
       say(badge.lastChild, state);
       say(name, job.name || job.jobId);
-      const part = fraction(job.progress);
+      const part = percentOf(job.progress);
       say(
         more,
         state === 'failed' && job.reason
           ? line(job.reason, 80)
           : state === 'active' && part !== null
-            ? `${Math.round(part * 100)} %`
+            ? `${Math.round(part)} %`
             : '',
       );
     },

@@ -6,11 +6,6 @@ const PATHS = {
   key: 'M14 14a5 5 0 1 0-4-4L4 16v4h4v-3h3v-3zM16 8h.01',
   theme: 'M12 4a8 8 0 1 0 8 8 6 6 0 0 1-8-8z',
   search: 'M11 5a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM16 16l4 4',
-  back: 'M15 5l-7 7 7 7',
-  open: 'M9 5l7 7-7 7',
-  down: 'M12 5v14M6 13l6 6 6-6',
-  up: 'M12 19V5M6 11l6-6 6 6',
-  copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
 };
 
 /** Returns an icon. What it means must stand beside it, or in an `aria-label` around it. */

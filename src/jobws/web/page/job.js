@@ -1,13 +1,15 @@
 /** The view of one job: how it goes on, what it did, and how it ended. */
 
+import { percentOf } from '../src/elements/progress.js';
 import { ValueTree } from '../src/elements/value-tree.js';
 import { Actions } from './actions.js';
+import { Again } from './again.js';
 import { h, mark, perFrame, say, whileVisible } from './dom.js';
 import { duration, line, time, whole } from './format.js';
 import { Flow } from './flow.js';
 import { JobLog } from './joblog.js';
-import { apply, ENDED, fraction, isLater, Job, left, timeOf } from './model.js';
-import { chip, missing, queueLink } from './parts.js';
+import { apply, ENDED, isLater, Job, left, merge, timeOf } from './model.js';
+import { chip, LOADING, missing, queueLink } from './parts.js';
 import { Timeline } from './timeline.js';
 
 const UNKNOWN =
@@ -79,7 +81,9 @@ export function JobView(page, queue, jobId) {
     panels.data,
   );
   const drawn = perFrame(draw);
+  const lookAgain = Again(look);
   let shown = {};
+  let problem = ''; // why the bridge does not tell of this job
 
   function put(place, value) {
     const text = JSON.stringify(value);
@@ -90,22 +94,22 @@ export function JobView(page, queue, jobId) {
   }
 
   function draw() {
-    const state = job.state || (job.unknown ? 'unknown' : 'waiting');
+    const state = job.state || (job.unknown ? 'unknown' : LOADING);
     badge.dataset.state = state;
     say(badge.lastChild, state);
     say(name, job.name || `Job ${jobId}`);
     document.title = `${state} · ${job.name || jobId} · jobws`;
     const now = bridge.now();
     timeline.draw(job, now);
-    const part = state === 'completed' ? null : fraction(job.progress);
+    const part = state === 'completed' ? null : percentOf(job.progress);
     meter.hidden = part === null || state === 'waiting';
     if (part !== null) {
-      meter.firstChild.style.transform = `scaleX(${part})`;
-      meter.setAttribute('aria-valuenow', Math.round(part * 100));
+      meter.firstChild.style.transform = `scaleX(${part / 100})`;
+      meter.setAttribute('aria-valuenow', Math.round(part));
     }
     say(
       going,
-      state === 'active' && part !== null ? `${Math.round(part * 1000) / 10} %${remaining(left(job, now))}` : '',
+      state === 'active' && part !== null ? `${Math.round(part * 10) / 10} %${remaining(left(job, now))}` : '',
     );
     mark(meter, 'stopped', state === 'failed');
     put(
@@ -121,7 +125,7 @@ export function JobView(page, queue, jobId) {
     say(trace, state === 'failed' && job.stacktrace?.length ? job.stacktrace.join('\n\n') : '');
     trace.hidden = !trace.textContent;
     actions.draw();
-    say(told, job.unknown ? UNKNOWN : state === 'removed' ? 'This job was removed.' : '');
+    say(told, problem || (job.unknown ? UNKNOWN : state === 'removed' ? 'This job was removed.' : ''));
     told.hidden = !told.textContent;
     const attempts = (job.attemptsMade ?? 0) + (state === 'active');
     const known = [
@@ -140,26 +144,19 @@ export function JobView(page, queue, jobId) {
 
   /** Reads what events do not tell: the data, a large result, the reason and the stack trace. */
   async function look() {
-    const found = await bridge.get('jobs', { queue, jobId }).catch((error) => ({ failed: error }));
-    if (found.failed) {
-      if (found.failed.code === 'unknown-job' && !job.state) job.unknown = true;
+    const found = await bridge.get('jobs', { queue, jobId }).catch((error) => error);
+    problem = '';
+    if (found instanceof Error) {
+      if (!['unknown-job', 'unknown-queue'].includes(found.code)) {
+        problem = found.message;
+        lookAgain.later();
+      } else if (!job.state) job.unknown = true;
       return drawn();
     }
+    lookAgain.done();
     const { returnvalue, failedReason, ...snapshot } = found;
-    const younger = !isLater(job.at, found.at);
-    Object.assign(
-      job,
-      younger
-        ? snapshot
-        : {
-            ...snapshot,
-            ...job,
-            data: snapshot.data ?? job.data,
-            name: snapshot.name,
-            timestamp: snapshot.timestamp,
-            stacktrace: snapshot.stacktrace,
-          },
-    );
+    const { data, stacktrace } = snapshot;
+    if (!merge(job, snapshot)) Object.assign(job, { data: data ?? job.data, stacktrace });
     if (found.state === job.state)
       Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
     job.unknown = false;
@@ -168,6 +165,10 @@ export function JobView(page, queue, jobId) {
 
   function take(event, told, id) {
     if (event === 'job-log') return log.take(told);
+    if (event === 'gap') {
+      job.at = undefined; // in a stream that is another one, positions begin again
+      return look();
+    }
     // An outcome that is made from the job's hash has no time of its own, but the hash has it [protocol.md, R2].
     if (id?.includes('~')) return look();
     const at = timeOf(id) ?? bridge.now();
@@ -175,6 +176,7 @@ export function JobView(page, queue, jobId) {
     if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it
     job.unknown = false;
     apply(job, event, told, at);
+    if (event === 'added' || (event === 'waiting' && ENDED.includes(told.prev))) flow.watch();
     job.at = id ?? job.at;
     if (event === 'added' || event === 'active' || ENDED.includes(event)) {
       if (event === 'completed' && 'returnvalue' in told) job.result = told.returnvalue;
@@ -183,6 +185,7 @@ export function JobView(page, queue, jobId) {
     drawn();
   }
 
+  const forgetConnect = bridge.onConnect(look);
   const leave = bridge.followJob(queue, jobId, take);
   look();
   draw();
@@ -193,6 +196,8 @@ export function JobView(page, queue, jobId) {
     close() {
       leave();
       stop();
+      forgetConnect();
+      lookAgain.end();
       flow.close();
       drawn.stop();
     },

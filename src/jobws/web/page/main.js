@@ -55,7 +55,7 @@ const header = h(
   status.node,
   h(
     'button.icon',
-    { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => bridge.who && who.show() },
+    { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => (bridge.who ? who.show() : tokens.ask()) },
     icon('key'),
   ),
   themeButton(),

@@ -1,7 +1,19 @@
 /** What is known of a job, and how events change it. Times are epoch milliseconds by the clock of Redis. */
 
+import { percentOf } from '../src/elements/progress.js';
+
 export const STATES = ['waiting', 'active', 'delayed', 'prioritized', 'waiting-children', 'completed', 'failed'];
 export const ENDED = ['completed', 'failed', 'removed'];
+
+/** The events that `apply` knows. */
+export const EVENTS = [
+  ...['added', 'waiting', 'delayed', 'waiting-children', 'prioritized', 'active', 'progress'],
+  ...ENDED,
+];
+// What a job that begins anew does not have yet, and what a snapshot leaves out if the job does not have it.
+const NONE = Object.fromEntries(
+  'since due processedOn finishedOn progress reason result stacktrace'.split(' ').map((key) => [key, undefined]),
+);
 
 /** Returns a job of which only the id is known, and what `snapshot` says. */
 export const Job = (queue, jobId, snapshot = {}) => ({
@@ -23,17 +35,42 @@ export function isLater(a, b) {
   return ms > ms2 || (ms === ms2 && seq > seq2);
 }
 
+/** Changes a job by a snapshot. What events have told since is younger than it. Returns whether nothing has. */
+export function merge(job, snapshot) {
+  const young = !isLater(job.at, snapshot.at);
+  const { state, attemptsMade, name, timestamp } = snapshot;
+  const { since, due, reason } = job;
+  if (young)
+    Object.assign(job, NONE, { data: undefined }, state === job.state && { since, due, reason }, snapshot);
+  else
+    Object.assign(job, {
+      ...snapshot,
+      ...job,
+      timestamp,
+      name: job.name || name,
+      state: job.state || state,
+      attemptsMade: job.attemptsMade || attemptsMade,
+    });
+  return young;
+}
+
 /** Changes a job by an event that happened at the time `at`. Returns whether this has changed its state. */
 export function apply(job, event, data, at) {
   const before = job.state;
   const tried = (job.attemptsMade ?? 0) + (before === 'active'); // if the attempt is over
   switch (event) {
     case 'added':
-      Object.assign(job, { name: data.name ?? job.name, timestamp: job.timestamp ?? at });
+      // If there was a job of this id, this is another one.
+      Object.assign(job, NONE, {
+        name: data.name ?? '',
+        state: 'waiting',
+        attemptsMade: 0,
+        timestamp: at ?? job.timestamp,
+        data: undefined,
+      });
       break;
     case 'waiting':
-      if (data.prev === 'failed' || data.prev === 'completed')
-        Object.assign(job, { finishedOn: undefined, progress: undefined, reason: undefined, result: undefined });
+      if (data.prev === 'failed' || data.prev === 'completed') Object.assign(job, NONE);
       Object.assign(job, { state: 'waiting', since: at, timestamp: job.timestamp ?? at, attemptsMade: tried });
       break;
     case 'delayed':
@@ -73,25 +110,9 @@ export function ran(job, now) {
   return (job.finishedOn ?? (job.state === 'active' ? now : undefined)) - job.processedOn || undefined;
 }
 
-/**
- * Returns how much of a job is done, 0 to 1. Its progress must be a percentage, or an object that has one (`percent`) or two counts
- * (`done` and `total`). Otherwise this returns null.
- */
-export function fraction(progress) {
-  if (typeof progress === 'number') return clamp(progress / 100);
-  if (!progress || typeof progress !== 'object') return null;
-  const { percent, percentage, progress: inner, done, current, total } = progress;
-  const percents = [percent, percentage, inner].find((each) => typeof each === 'number');
-  if (percents !== undefined) return clamp(percents / 100);
-  const part = [done, current].find((each) => typeof each === 'number');
-  return part !== undefined && total > 0 ? clamp(part / total) : null;
-}
-
-const clamp = (value) => (Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : null);
-
 /** Returns how long the job will take from now, if it goes on as fast as until now; null if nobody knows. */
 export function left(job, now) {
-  const done = fraction(job.progress);
-  if (!done || done >= 1 || job.state !== 'active' || !job.processedOn) return null;
-  return ((now - job.processedOn) * (1 - done)) / done;
+  const done = percentOf(job.progress);
+  if (!done || done >= 100 || job.state !== 'active' || !job.processedOn) return null;
+  return ((now - job.processedOn) * (100 - done)) / done;
 }

@@ -2,6 +2,9 @@
 
 import { h } from './dom.js';
 
+/** What stands for the state of a job of which nothing is known yet. */
+export const LOADING = 'loading …';
+
 /** Returns a node that shows a state of a job as a colour and a word. */
 export function chip(state) {
   return h('span.chip', { 'data-state': state }, h('i', { 'aria-hidden': 'true' }), h('span', {}, state));

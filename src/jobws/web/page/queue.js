@@ -5,6 +5,7 @@ import { number, NOTHING, plural } from './format.js';
 import { Jobs } from './jobs.js';
 import { VirtualList } from './list.js';
 import { STATES } from './model.js';
+import { notify } from './notify.js';
 import { link, missing } from './parts.js';
 import { JobRow } from './row.js';
 import { QueueHead } from './queuehead.js';
@@ -89,11 +90,16 @@ export function QueueView(page, queue, query) {
     }
   });
   let loaded = false;
-  const jobs = Jobs(bridge, queue, (isMoved) => {
-    loaded ||= isMoved;
-    moved ||= isMoved;
-    draw();
-  });
+  const jobs = Jobs(
+    bridge,
+    queue,
+    (isMoved) => {
+      loaded ||= isMoved;
+      moved ||= isMoved;
+      draw();
+    },
+    ({ message }) => notify(message, 'bad'),
+  );
   const chosen = () => (state ? [state] : STATES);
 
   function filtered() {

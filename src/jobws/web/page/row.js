@@ -1,9 +1,10 @@
 /** A row of the list of jobs. */
 
+import { percentOf } from '../src/elements/progress.js';
 import { h, mark, say } from './dom.js';
-import { duration, line, NOTHING, number, time, whole } from './format.js';
-import { fraction, ran, waited } from './model.js';
-import { chip, link } from './parts.js';
+import { duration, NOTHING, number, time, whole } from './format.js';
+import { ran, waited } from './model.js';
+import { chip, link, LOADING } from './parts.js';
 
 export function JobRow(job, bridge) {
   const badge = chip(job.state);
@@ -27,27 +28,21 @@ export function JobRow(job, bridge) {
     node,
     draw() {
       const now = bridge.now();
-      const state = job.state || 'waiting';
+      const state = job.state || LOADING;
       if (badge.dataset.state !== state) {
         badge.dataset.state = state;
         say(word, state);
       }
       say(name, job.name || job.jobId);
-      const reported = state === 'completed' || state === 'waiting' ? null : fraction(job.progress);
-      const part = reported || null; // BullMQ writes 0 where nothing was reported
+      const shows = state !== 'completed' && state !== 'waiting';
+      const part = (shows && percentOf(job.progress)) || null; // BullMQ writes 0 where nothing was reported
       if (part !== done) {
         done = part;
-        bar.firstChild.style.transform = `scaleX(${part ?? 0})`;
+        bar.firstChild.style.transform = `scaleX(${part / 100})`;
         mark(bar, 'none', part === null);
       }
-      say(
-        percent,
-        part === null
-          ? reported === null && job.progress && state === 'active'
-            ? line(job.progress, 24)
-            : ''
-          : `${Math.round(part * 100)} %`,
-      );
+      const words = state === 'active' && typeof job.progress === 'string' ? job.progress : '';
+      say(percent, part === null ? words : `${Math.round(part)} %`);
       mark(bar, 'stopped', state === 'failed');
       say(waits, duration(waited(job, now)));
       say(runs, duration(ran(job, now)));

@@ -7,6 +7,7 @@ const WORDS = {
   live: 'Live',
   http: 'Over HTTP',
   reconnecting: 'Reconnecting',
+  ended: 'Not live',
   offline: 'No bridge',
   stopped: 'Stopped',
   token: 'No token',
@@ -15,6 +16,7 @@ const HINTS = {
   live: 'Events arrive over a WebSocket.',
   http: 'No WebSocket gets through this network, so events arrive over HTTP.',
   reconnecting: 'The connection was lost. Nothing is missed: what happens meanwhile is told after it is back.',
+  ended: 'The bridge has ended a subscription, which is tried again. Until then, some of this is old.',
   token: 'This bridge serves only clients with a token.',
 };
 
@@ -25,9 +27,15 @@ export function Status() {
   const node = h('div.status', {}, gap, h('span.pill', { role: 'status' }, h('i', { 'aria-hidden': 'true' }), word));
   const pill = node.lastChild;
 
-  function show(state, detail) {
+  let ended; // why a subscription is over
+  let last = [];
+
+  function show(...now) {
+    last = now;
+    const broken = ended !== undefined && /^(live|http)$/.test(now[0]);
+    const [state, detail] = broken ? ['ended', ended] : now;
     node.dataset.state = state;
-    say(word, WORDS[state]);
+    say(word, broken ? `${WORDS.ended}: ${ended}` : WORDS[state]);
     pill.title = [HINTS[state], detail].filter(Boolean).join(' ');
   }
   show('connecting');
@@ -44,8 +52,13 @@ export function Status() {
           detail === 'websocket' ? 'live' : 'http',
           detail === 'polling' ? 'By polling: the network delays streams.' : '',
         );
-      else if (state === 'begun') show('connecting');
-      else if (WORDS[state]) show(state, detail);
+      else if (state === 'ended') {
+        ended = detail;
+        show(...last);
+      } else if (state === 'begun') {
+        ended = undefined;
+        show('connecting');
+      } else if (WORDS[state]) show(state, detail);
     },
   };
 }

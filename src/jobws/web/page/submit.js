@@ -44,6 +44,7 @@ export function SubmitView(page, queue) {
     h('div.wide', {}, problem, h('div.buttons', {}, button)),
   );
   data.value = '{}';
+  let sending = false;
 
   function check() {
     let text = '';
@@ -54,12 +55,12 @@ export function SubmitView(page, queue) {
     }
     say(hint, text ? `This is not JSON: ${text}` : 'JSON');
     data.setAttribute('aria-invalid', text !== '');
-    button.disabled = text !== '';
+    button.disabled = sending || text !== '';
   }
 
   async function send(event) {
     event.preventDefault();
-    button.disabled = true;
+    sending = button.disabled = true;
     say(problem, '');
     const opts = Object.fromEntries(
       options.flatMap(([key, , { value }]) => (value === '' ? [] : [[key, Number(value)]])),
@@ -70,7 +71,8 @@ export function SubmitView(page, queue) {
       location.hash = link(queue, added.jobId);
     } catch (error) {
       say(problem, error.message);
-      button.disabled = false;
+      sending = false;
+      check();
     }
   }
 

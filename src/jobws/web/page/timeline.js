@@ -17,7 +17,8 @@ const MOST = 200;
 
 /** Returns `{node, take(event, data, at), draw(job, now)}`, which keeps the events of one job and shows them. */
 export function Timeline() {
-  const marks = [];
+  const marks = []; // the last MOST
+  let cut = false; // whether there were more
   const bar = h('div.life', { role: 'img' });
   const sums = h('p.sums');
   const list = h('ol.events');
@@ -38,13 +39,13 @@ export function Timeline() {
       const state = STATE_OF[event];
       if (last && !last.to && last.state !== state) last.to = at;
       if (state && (!last || last.state !== state || last.to))
-        found.push({ state, from: last ? at : Math.min(job.timestamp ?? at, at) });
+        found.push({ state, from: last ? at : Math.min(cut ? at : (job.timestamp ?? at), at) });
     }
     return found.filter(({ from, to }) => to !== from);
   }
 
   function events() {
-    const shown = marks.filter(({ event }) => !QUIET.includes(event)).slice(-MOST);
+    const shown = marks.filter(({ event }) => !QUIET.includes(event));
     list.replaceChildren(
       ...shown.map(({ event, data, at }, index) =>
         h(
@@ -58,7 +59,7 @@ export function Timeline() {
             [
               data.prev && `after ${data.prev}`,
               event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`,
-              data.failedReason && line(data.failedReason, 120),
+              data.failedReason,
             ]
               .filter(Boolean)
               .join(', '),
@@ -74,7 +75,10 @@ export function Timeline() {
     /** Adds an event of the job, which happened at the time `at`. */
     take(event, data, at) {
       if (!at || event === 'job-log' || event === 'progress') return;
-      marks.push({ event, data, at });
+      const { prev, delay, failedReason } = data;
+      marks.push({ event, data: { prev, delay, failedReason: failedReason && line(failedReason, 120) }, at });
+      cut ||= marks.length > MOST;
+      if (cut) marks.splice(0, marks.length - MOST);
       events();
     },
     draw(job, now) {

@@ -23,13 +23,16 @@ const clients = new Map(); // by URL, then by token
 export function join(url, token) {
   if (!clients.has(url)) clients.set(url, new Map());
   const ofUrl = clients.get(url);
-  if (!ofUrl.get(token)?.jobs.active) ofUrl.set(token, Client(url, token));
+  if (!ofUrl.get(token)?.jobs.active) ofUrl.set(token, follows(Client(url, token)));
   const client = ofUrl.get(token);
   client.users++;
   return client;
 }
 
-/** Returns a client of the bridge's log, for one element: a connection to the log has only one subscription. */
+/**
+ * Returns a client of the bridge's log, for one element: a connection to the log has only one subscription. It follows neither jobs nor
+ * queues.
+ */
 export function joinLogs(url, token) {
   const client = Client(`${url.replace(/\/+$/, '')}/logs`, token);
   client.users++;
@@ -46,6 +49,9 @@ export function part(client) {
   }, LINGER);
 }
 
+const follows = (client) =>
+  Object.assign(client, { follow: Followed(client.jobs), followQueue: FollowedQueues(client.jobs) });
+
 function Client(url, token) {
   const jobs = io(url, { token });
   const listeners = new Set();
@@ -55,8 +61,6 @@ function Client(url, token) {
     status: 'connecting',
     reason: '',
     watch,
-    follow: Followed(jobs),
-    followQueue: FollowedQueues(jobs),
   };
 
   function become(status, reason = '') {

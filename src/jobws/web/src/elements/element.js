@@ -1,6 +1,6 @@
 /** What all elements have: the attributes `url` and `queue`, the property `token`, a shared connection, and when they render. */
 
-import { join, part } from './client.js';
+import { part } from './client.js';
 import { soon } from './dom.js';
 
 const attached = new Set(); // the elements in the document
@@ -25,7 +25,10 @@ function setCommon(changes) {
   for (const each of attached) each.restart();
 }
 
-/** The base class of the elements. On a server that renders pages there is no HTMLElement; importing this must not fail there. */
+/**
+ * The base class of the elements. Each of them has a method `join(url, token)`, which returns the client (client.js) that it uses. On a
+ * server that renders pages there is no HTMLElement; importing this must not fail there.
+ */
 export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
   #token;
   #client = null;
@@ -116,11 +119,6 @@ export class JobwsElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** Has the element rendered before the next frame. */
   changed = () => soon(this.#render);
-
-  /** Returns the client (client.js) that this element uses. */
-  join(url, token) {
-    return join(url, token);
-  }
 
   /** Begins to show what the attributes name, with `client`. Returns a list of functions that end this. */
   start() {

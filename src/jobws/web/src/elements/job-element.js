@@ -1,5 +1,6 @@
 /** `<jobws-job queue job url>`: one job, live, from its state to its result or the reason why it failed. */
 
+import { join } from './client.js';
 import { ConnectionNote, NOTE } from './connection-note.js';
 import { h, soon, write, writeAll } from './dom.js';
 import { JobwsElement, reflects } from './element.js';
@@ -60,6 +61,10 @@ export class JobElement extends JobwsElement {
     clearInterval(this.#ticking);
     this.#ticking = null;
     super.disconnectedCallback();
+  }
+
+  join(url, token) {
+    return join(url, token);
   }
 
   start(client) {

@@ -1,5 +1,6 @@
 /** `<jobws-queue queue url>`: the numbers of a queue as they change. */
 
+import { join } from './client.js';
 import { ConnectionNote, NOTE } from './connection-note.js';
 import { h, write, writeAll } from './dom.js';
 import { JobwsElement, reflects } from './element.js';
@@ -45,6 +46,10 @@ export class QueueElement extends JobwsElement {
   disconnectedCallback() {
     clearInterval(this.#ticking);
     super.disconnectedCallback();
+  }
+
+  join(url, token) {
+    return join(url, token);
   }
 
   start(client) {
