@@ -92,6 +92,7 @@ async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chrom
         await says(page, "h1", "fetch")
         begin(redis, "http", "7")
         redis.client.rpush("bull:http:7:logs", "first line", HOSTILE)
+        redis.client.hset("bull:http:7", "progress", '{"done": 1, "total": 4}')  # as BullMQ, together with the event
         redis.add_event("http", "progress", "7", data='{"done": 1, "total": 4}')
         await says(page, ".jobhead .chip", "active")
         await page.until("() => document.querySelector('.going').innerText.startsWith('25 %')")
