@@ -28,7 +28,7 @@ _WAITING: Final = frozenset({b"bzpopmin", b"brpoplpush"})
 
 
 class Workers(Struct, frozen=True):
-    """The connections of Redis, some of which belong to workers. Only their names are kept, not their addresses.
+    """What Redis's list of its clients says about workers. Only names of connections are kept, not their addresses.
 
     Attributes:
         names: By name, how many connections have it.
