@@ -24,13 +24,13 @@ from jobws.protocol.http_resources import (
     Whoami,
     WholeEvent,
 )
-from jobws.protocol.identifiers import KEY_SUFFIXES, MAX_JOB_ID_BYTES, MAX_SAFE_INTEGER
 from jobws.protocol.messages import NAMED_QUEUES, JobSnapshot
 from jobws.server.http.actions import ACTIONS
 from jobws.server.http.append_log import LOG_RECORDS, NDJSON
 from jobws.server.http.job_log import DEFAULT_LINES, MAX_LINES
 from jobws.server.http.openapi_files import PATHS_OF_FILES
 from jobws.server.http.openapi_operations import body, operation, path, query, ref
+from jobws.server.http.openapi_requests import ANY_JSON, ID, LABEL, REQUESTS, ROOMS
 from jobws.server.http.queues import DEFAULT_LIMIT, MAX_LIMIT
 from jobws.server.http.request import json_answer
 from jobws.server.http.websocket_over_http import MAX_WAIT_SECONDS
@@ -41,52 +41,6 @@ if TYPE_CHECKING:
 
     from jobws.server.http.openapi_operations import JsonObject
 
-_ID: Final[JsonObject] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_JOB_ID_BYTES,
-    "not": {"enum": sorted(KEY_SUFFIXES)},
-    "description": f"At most {MAX_JOB_ID_BYTES} bytes of UTF-8, and none of BullMQ's own keys.",
-}
-_LABEL: Final[JsonObject] = {"type": "string", "description": "A queue's label; `/queues` lists them."}
-_ANY_JSON: Final[JsonObject] = {}
-_ID_JSON: Final[JsonObject] = {
-    "anyOf": [_ID, {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER}]
-}
-_ROOM: Final[JsonObject] = {
-    "anyOf": [
-        _ID_JSON,
-        {
-            "type": "object",
-            "properties": {"jobId": _ID_JSON, "queue": {"anyOf": [_LABEL, {"type": "null"}]}},
-            "required": ["jobId"],
-            # An object with `jobs` is a list of rooms.
-            "not": {"required": ["jobs"]},
-        },
-    ]
-}
-# Items are not described, since an invalid item, or an unknown queue, does not fail the request (status 200).
-_LIST: Final[JsonObject] = {"type": "array", "description": "Job ids, or objects with `jobId` and `queue`."}
-_ROOMS: Final[JsonObject] = {
-    "anyOf": [
-        _ROOM,
-        _LIST,
-        {
-            "type": "object",
-            "properties": {"jobs": _LIST, "queue": {"description": "The label of those that name none."}},
-            "required": ["jobs"],
-        },
-    ]
-}
-_REQUESTS: Final[JsonObject] = {
-    "type": "array",
-    "description": "Requests as on the WebSocket. An `error` frame says what is wrong with one.",
-    "items": {
-        "type": "object",
-        "properties": {"event": {"type": "string"}, "data": _ANY_JSON, "ref": {"type": ["string", "integer", "null"]}},
-        "required": ["event"],
-    },
-}
 _SHAPES: Final = (
     Acted,
     JobLogs,
@@ -121,7 +75,7 @@ async def answer(request: Request) -> Response:
 def document() -> JsonObject:
     """Return the whole description (OpenAPI 3.1), without `servers`."""
     _, components = msgspec.json.schema_components(_SHAPES, ref_template=ref("{name}")["$ref"])
-    queue, job_id = path("queue", _LABEL), path("jobId", _ID)
+    queue, job_id = path("queue", LABEL), path("jobId", ID)
     submitting: list[JsonObject] = [
         query("withToken", {"enum": ["1", "true"], "description": "Answer with a token that allows reading this job."}),
         {
@@ -146,8 +100,8 @@ def document() -> JsonObject:
     wait = query("wait", {"type": "number", "minimum": 0, "description": "Answer once the job has ended, or then."})
     event = query("event", {"type": "string", "description": "The `id` of an event, with `queue`: the whole event."})
     stream = [
-        query("job", {"type": "array", "items": _ID, "description": "Without it, `queue` as a whole."}),
-        query("queue", _LABEL),
+        query("job", {"type": "array", "items": ID, "description": "Without it, `queue` as a whole."}),
+        query("queue", LABEL),
         query("events", {"type": "string", "description": "Names with commas between them; * for all."}),
         query("logs", {"enum": ["1", "true"], "description": "Log lines, too, as events `job-log`."}),
         query("until", {"enum": ["end"], "description": "End the stream after the last job's outcome."}),
@@ -175,13 +129,13 @@ def document() -> JsonObject:
                     "One job (with `queue`), those of that id in every queue, or one event of a job (with `event`).",
                     {200: {"anyOf": [ref("JobSnapshot"), ref("Jobs"), ref("WholeEvent")]}},
                     (*_ASKING, 410),
-                    [query("jobId", _ID, required=True), query("queue", _LABEL), wait, event, tree],
+                    [query("jobId", ID, required=True), query("queue", LABEL), wait, event, tree],
                 ),
                 "post": operation(
                     "Add a job.",
                     {202: ref("Submitted")},
                     _SUBMITTING,
-                    [query("queue", _LABEL, required=True), *submitting],
+                    [query("queue", LABEL, required=True), *submitting],
                     new_job,
                 ),
             },
@@ -191,7 +145,7 @@ def document() -> JsonObject:
                     "The jobs of the id in the path, in every queue.",
                     {200: ref("Jobs")},
                     _ASKING,
-                    [path("queue", _ID), wait],
+                    [path("queue", ID), wait],
                 ),
             },
             "/jobs/{queue}/{jobId}": {
@@ -212,7 +166,7 @@ def document() -> JsonObject:
                     "The same, for ids with a slash, too.",
                     {200: ref("JobLogs")},
                     _ASKING,
-                    [query("queue", _LABEL, required=True), query("jobId", _ID, required=True), *lines],
+                    [query("queue", LABEL, required=True), query("jobId", ID, required=True), *lines],
                 )
             },
             "/events": {
@@ -222,7 +176,7 @@ def document() -> JsonObject:
                     {200: "text/event-stream"},
                     _STREAMING,
                     [polled],
-                    body(_REQUESTS),
+                    body(REQUESTS),
                 ),
             },
             "/analyze/{queue}": {
@@ -231,12 +185,12 @@ def document() -> JsonObject:
                     {202: ref("Submitted")},
                     _SUBMITTING,
                     [queue, *submitting],
-                    body(_ANY_JSON),
+                    body(ANY_JSON),
                 )
             },
             "/lookup": {
                 "post": operation(
-                    "Many jobs together, without their results.", {200: ref("Results")}, _POSTING, [], body(_ROOMS)
+                    "Many jobs together, without their results.", {200: ref("Results")}, _POSTING, [], body(ROOMS)
                 )
             },
             "/logs": {
@@ -275,8 +229,8 @@ def document() -> JsonObject:
                     _ACTING_ON_JOB,
                     [
                         query("action", {"enum": list(ACTIONS)}, required=True),
-                        query("queue", _LABEL, required=True),
-                        query("jobId", {**_ID, "description": "Of retry, promote and remove alone."}),
+                        query("queue", LABEL, required=True),
+                        query("jobId", {**ID, "description": "Of retry, promote and remove alone."}),
                         children,
                     ],
                 )
