@@ -71,6 +71,7 @@ REQUESTS: Final[dict[str, list[tuple[str, Any]]]] = {
     "GET /queues/{queue}/jobs": [
         (f"/queues/http/jobs?state={state}", None) for state in ("waiting", "active", "completed", "failed", "none")
     ],
+    "GET /queue-jobs": [("/queue-jobs?queue=http&state=completed", None), ("/queue-jobs?queue=http", None)],
     "POST /queues/{queue}/retry": [("/queues/http/retry", None)],
     "POST /queues/{queue}/pause": [("/queues/http/pause", None)],
     "POST /queues/{queue}/resume": [("/queues/http/resume", None)],

@@ -102,6 +102,10 @@ OPERATIONS: Final = {
     "GET queue's jobs": Operation(
         "GET", "/queues/http/jobs?state=completed", None, lambda body: len(body["jobs"]) == 1
     ),
+    # What reads a single job does not read the queue's, also if the query names that job.
+    "GET ... by query": Operation(
+        "GET", "/queue-jobs?queue=http&jobId=ID&state=completed", None, lambda body: len(body["jobs"]) == 1
+    ),
     "GET anywhere": Operation("GET", "/jobs/ID", None, lambda body: body["jobs"][0]["returnvalue"] == 42),
     "GET ... and wait": Operation("GET", "/jobs?jobId=ID&wait=0.05", None, lambda body: len(body["jobs"]) == 1),
     "POST lookup": Operation(

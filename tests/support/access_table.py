@@ -30,6 +30,7 @@ GET job wait     | read:jobs:http/ID          | write:jobs:http read:queues:http
 GET log          | read:jobs:http/ID          | write:jobs:http read:logs         | 401 401 401 401 403 403 403 200 200
 GET log by query | read:jobs:http             | read:jobs:http/IDx read:logs      | 401 401 401 401 403 403 403 200 200
 GET queue's jobs | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
+GET ... by query | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
 GET anywhere     | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
 GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 404 403 403 200 200
 POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200

@@ -103,6 +103,30 @@ async def test_failed_jobs_are_grouped_by_their_reason(redis: Redis, chromium: C
         await says(page, ".group .n", "3")
 
 
+async def test_a_label_may_have_a_slash(redis: Redis, chromium: Chromium) -> None:
+    """All that the page asks for names the queue in the query."""
+    label, now = "a/b", int(time.time() * 1000)
+    redis.add_job(label, "1", state="completed", name="before", finishedOn=now, timestamp=now)
+    redis.add_job(label, "2", state="failed", name="broken", failedReason="no such page", finishedOn=now)
+    async with (
+        live_bridge(redis.url, queues=("a", label), allow_actions=True, show_data=("*",)) as live,
+        chromium.page(live.url + "/") as page,
+    ):
+        await page.until("() => document.querySelectorAll('.spark .line.done')[1]?.getAttribute('d')")  # of jobs before
+        await chromium.run(page.tab.click, ".row .name a[href$='/a%2Fb']")
+        await says(page, ".job .title", "before")
+        await chromium.run(page.tab.click, "a[href$='/a%2Fb/failed']")
+        await says(page, ".group .reason", "no such page")
+        await chromium.run(page.tab.click, "button:text-is('Pause')")
+        await chromium.run(page.tab.click, "dialog[open] .primary")
+        await page.until("() => [...document.querySelectorAll('button')].some((each) => each.innerText === 'Resume')")
+        await chromium.run(page.tab.click, "a[href$='/a%2Fb/submit']")
+        await page.until("() => document.querySelector('[name=name]').value === 'before'")
+        await chromium.run(page.tab.keyboard.press, "Control+k")
+        await chromium.run(page.tab.keyboard.type, "a/b/2")
+        await page.until("() => document.querySelector('.palette li')?.dataset.href === '#/jobs/a%2Fb/2'")
+
+
 async def test_any_queue_and_job_by_keyboard(redis: Redis, chromium: Chromium) -> None:
     redis.add_job("http", "a/b", name="fetch")
     redis.make_queue("sparql")

@@ -155,7 +155,7 @@ def _fetch(method: str, url: str, **headers: str) -> tuple[int, dict[str, str], 
 
 PATHS = [
     *("/jobs/http/1", "/jobs/1", "/jobs?jobId=1", "/jobs/http", "/analyze/http", "/lookup", "/queues"),
-    *("/queues/http/jobs", "/healthz", "/readyz", "/metrics", "/openapi.json"),
+    *("/queues/http/jobs", "/queue-jobs", "/healthz", "/readyz", "/metrics", "/openapi.json"),
     *("/", "/page.js", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js", "/elements.js"),
     "/src/jobws.js",
 ]

@@ -102,7 +102,7 @@ async def test_the_path_never_reads_another_job(redis: Redis, job_id: str) -> No
         if "/" in job_id:
             assert (status, body["detail"]) == (
                 400,
-                "a slash in a job id or a queue needs the form /jobs?queue=…&jobId=…",
+                "a slash in a job id or a queue needs a form with ?queue=…, such as /jobs?queue=…&jobId=…",
             )
         else:
             assert (status, body["jobId"]) == (200, job_id)
@@ -151,9 +151,10 @@ BAD: list[tuple[str, str, object, str, int, str]] = [
     ("POST", "/jobs/http", b'{"data":NaN}', JSON, 400, "the body is no JSON (NaN is not JSON)"),
     ("POST", "/jobs/http", b'{"data":1,"\\ud800":2}', JSON, 400, "the body: a key holds a lone surrogate, which is no"),
     ("POST", "/lookup", [str(n) for n in range(1001)], JSON, 400, "a list may have 1000 items, this one has 1001"),
-    ("POST", "/jobs/a%2Fb", {"data": 1}, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
-    ("GET", "/queues/http%2Fjobs", None, JSON, 400, "a slash in a job id or a queue needs the form /jobs?queue=…"),
+    ("POST", "/jobs/a%2Fb", {"data": 1}, JSON, 400, "a slash in a job id or a queue needs a form with ?queue=…"),
+    ("GET", "/queues/http%2Fjobs", None, JSON, 400, "a slash in a job id or a queue needs a form with ?queue=…"),
     ("GET", "/queues/nope/jobs?state=failed", None, JSON, 404, "this bridge has no `queue` of that label"),
+    ("GET", "/queue-jobs?state=failed", None, JSON, 400, "expected ?queue=…&state=…"),
     ("GET", "/queues/http/jobs", None, JSON, 400, "`state` must be one of waiting, active, delayed, prioritized,"),
     ("GET", "/queues/http/jobs?state=failed&limit=0", None, JSON, 400, "`limit` must be an integer from 1 to 200"),
     ("GET", "/queues/http/jobs?state=failed&cursor=5", None, JSON, 400, "`cursor` must be the one that came with the"),
@@ -183,6 +184,8 @@ async def test_labels_with_slashes_and_colons(redis: Redis) -> None:
             assert (status, job["queue"]) == (200, label)
             status, job = await call("GET", f"{live.url}/jobs/{urllib.parse.quote(label, safe='')}/same")
             assert (status, job.get("queue")) == ((400, None) if "/" in label else (200, label))
+            status, page = await call("GET", f"{live.url}/queue-jobs?state=waiting&{query}")
+            assert (status, [job["queue"] for job in page["jobs"]]) == (200, [label])
         for i, label in enumerate(labels):
             assert json.loads(redis.client.hget(f"p:q{i}:same", "data") or b"") == label
         assert (await call("GET", f"{live.url}/jobs/a/b"))[0] == 404

@@ -213,6 +213,14 @@ def document() -> JsonObject:
                     "The jobs of one state, the last one first.", {200: ref("JobPage")}, _ASKING, [queue, *page]
                 )
             },
+            "/queue-jobs": {
+                "get": operation(
+                    "The same, for labels with a slash, too.",
+                    {200: ref("JobPage")},
+                    _ASKING,
+                    [query("queue", LABEL, required=True), *page],
+                )
+            },
             "/queues/{queue}/retry": {
                 "post": operation("Retry all failed jobs, after the answer.", {202: ref("Acted")}, _ACTING, [queue])
             },

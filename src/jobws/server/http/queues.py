@@ -25,7 +25,7 @@ MAX_LIMIT: Final = 200
 
 
 class QueueListing:
-    """The endpoints `GET /queues` and `GET /queues/{queue}/jobs`."""
+    """The endpoints `GET /queues`, `GET /queues/{queue}/jobs` and `GET /queue-jobs`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -62,8 +62,19 @@ class QueueListing:
             )
         return json_answer(QueueList(statuses, labels[limit - 1] if len(labels) > limit else None))
 
-    async def jobs(self, request: Request) -> Response:
-        """`GET /queues/{queue}/jobs?state=&limit=&cursor=`: a page of the queue's jobs that are in one state.
+    async def jobs_in_path(self, request: Request) -> Response:
+        """`GET /queues/{queue}/jobs?state=&limit=&cursor=`: a page of the queue's jobs that are in one state."""
+        return await self._jobs(request, request.path_params["queue"])
+
+    async def jobs_in_query(self, request: Request) -> Response:
+        """`GET /queue-jobs?queue=&state=&limit=&cursor=`. This form serves labels with a slash, too."""
+        label = parameters(request, ("queue",)).get("queue")
+        if label is None:
+            raise RequestError("bad-data", "expected ?queue=…&state=…")
+        return await self._jobs(request, label)
+
+    async def _jobs(self, request: Request, label: str) -> Response:
+        """Return a page of the jobs of a queue that are in one state.
 
         A request without `state` is refused. Which job comes first depends on the state: of `waiting`, `prioritized`
         and `delayed` the job that is to run last, of `active` and `waiting-children` the one that came into the state
@@ -73,7 +84,7 @@ class QueueListing:
         and one that is removed is left out. So a page may have fewer than `limit` jobs although others follow. Only a
         `cursor` of null in the answer says that nothing follows.
         """
-        queue = await self._service.queue(request.path_params["queue"])
+        queue = await self._service.queue(label)
         asked = parameters(request, ("state", "limit", "cursor"))
         query = page(queue, asked.get("state"), _limit(asked.get("limit"), DEFAULT_LIMIT), asked.get("cursor"))
         job_ids, cursor = await self._service.ask(query)

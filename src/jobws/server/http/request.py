@@ -59,7 +59,9 @@ class ExactPaths:
 
 def _check_path(raw: bytes) -> None:
     if b"%2f" in raw.lower():
-        raise RequestError("bad-path", "a slash in a job id or a queue needs the form /jobs?queue=…&jobId=…")
+        raise RequestError(
+            "bad-path", "a slash in a job id or a queue needs a form with ?queue=…, such as /jobs?queue=…&jobId=…"
+        )
     try:
         unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:

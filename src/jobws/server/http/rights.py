@@ -149,6 +149,15 @@ def in_query(request: Request) -> Place:
     return Place(named.get("queue"), named.get("jobId"))
 
 
+def queue_in_query(request: Request) -> Place:
+    """Return the queue that the query names, and no job, also if the query names one.
+
+    Raises:
+        RequestError: `bad-data`: the queue is named twice, or the query is not valid UTF-8.
+    """
+    return in_query(request)._replace(job_id=None)
+
+
 def reads_job(place: Callable[[Request], Place]) -> Right:
     """Return a check whether an identity may read the job that a request names.
 

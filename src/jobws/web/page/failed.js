@@ -74,7 +74,8 @@ export function FailedView(page, queue) {
     stale = new Set(jobs.keys());
     let cursor;
     for (let each = 0; each < MOST && cursor !== null; each += PAGE) {
-      const found = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, {
+      const found = await bridge.get('queue-jobs', {
+        queue,
         state: 'failed',
         limit: PAGE,
         cursor,

@@ -7,7 +7,7 @@ const LIMIT = 200;
 
 /** Returns `[at, rate]` for the last ten minutes, or less if the last 200 jobs in this `state` do not reach so far. Oldest first. */
 export async function rates(bridge, queue, state) {
-  const { jobs, cursor } = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, { state, limit: LIMIT });
+  const { jobs, cursor } = await bridge.get('queue-jobs', { queue, state, limit: LIMIT });
   const ends = jobs.map(({ finishedOn }) => finishedOn).filter(Boolean);
   const now = bridge.now();
   // Before the oldest of a page that is not the last one, there were more ends than these.

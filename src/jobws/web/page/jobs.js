@@ -122,9 +122,9 @@ export function Jobs(bridge, queue, changed, failed) {
   }
 
   async function page(state, first) {
-    const query = { state, limit: PAGE, cursor: first ? undefined : cursors.get(state) };
+    const query = { queue, state, limit: PAGE, cursor: first ? undefined : cursors.get(state) };
     const round = checks;
-    const { jobs, cursor } = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, query);
+    const { jobs, cursor } = await bridge.get('queue-jobs', query);
     if (!first || cursors.get(state) === undefined) cursors.set(state, cursor);
     for (const snapshot of jobs) {
       wanted[round === checks ? 'delete' : 'add'](snapshot.jobId);

@@ -69,10 +69,9 @@ export function Palette({ bridge, queues }) {
     show(text ? places : [...named.filter(({ about }) => about === 'queue'), ...views]);
     if (!text) return;
     // `QUEUE/ID` names a job; an id alone stands for the jobs of that id in every queue.
-    const [, queue, id] = /^([^/]+)\/(.+)$/.exec(text) ?? [];
-    const found = await bridge
-      .get('jobs', { jobId: queues.get(queue) ? id : text, queue: queues.get(queue) ? queue : undefined })
-      .catch(() => ({ jobs: [] }));
+    const queue = queues.sorted().findLast(({ label }) => text.startsWith(`${label}/`))?.label;
+    const jobId = queue === undefined ? text : text.slice(queue.length + 1);
+    const found = await bridge.get('jobs', { jobId, queue }).catch(() => ({ jobs: [] }));
     if (round !== asked) return;
     const jobs = (found.jobs ?? [found]).map((job) => ({
       href: link(job.queue, job.jobId),

@@ -79,7 +79,7 @@ export function SubmitView(page, queue) {
   /** Fills the form with the data and the name of the queue's last job, unless the viewer has begun to write. */
   async function example() {
     for (const state of STATES) {
-      const { jobs } = await bridge.get(`queues/${encodeURIComponent(queue)}/jobs`, { state, limit: 1 });
+      const { jobs } = await bridge.get('queue-jobs', { queue, state, limit: 1 });
       if (!jobs.length) continue;
       const last = await bridge.get('jobs', { queue, jobId: jobs[0].jobId });
       if (data.value !== '{}') return; // the viewer was faster
