@@ -28,6 +28,7 @@ ALWAYS = {
         ("/queues", {}, 401, "no-store"),
         ("/healthz", {"Host": "b.example"}, 403, "no-store"),
         ("/ws", {"Host": "b.example", **HANDSHAKE}, 403, "no-store"),
+        ("/jobs/http/1", HANDSHAKE, 403, "no-store"),
     ],
 )
 async def test_an_answer_has_them(redis: Redis, path: str, headers: dict[str, str], status: int, caching: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 
 from jobws.server.settings import is_loopback
+from jobws.server.websocket.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +30,9 @@ _PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})
 _PROXY_HEADER_PREFIX: Final = "x-forwarded-"
 # OPTIONS is not safe here: a preflight that is refused gets a response that says what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+# Otherwise anyone could fill the log, and so push the lines of others out of its stream.
+LOGGED_PER_MINUTE: Final = 20
+_SHOWN_CHARACTERS: Final = 200
 
 _log: Final = logging.getLogger(__name__)
 
@@ -35,7 +40,8 @@ _log: Final = logging.getLogger(__name__)
 class Guard:
     """ASGI middleware that answers 403 to requests that the settings do not allow.
 
-    The log and the response contain the reason, which says which flag would allow the request.
+    The response contains the reason, which says which flag would allow the request. So does the log, for up to 20
+    requests a minute.
 
     Args:
         app: Serves the requests that are let through.
@@ -49,13 +55,17 @@ class Guard:
         self._app = app
         self._settings = settings
         self._is_loopback_only = settings.auth and not keyed
+        self._logged = TokenBucket(LOGGED_PER_MINUTE, LOGGED_PER_MINUTE / 60, time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
         if scope["type"] in ("http", "websocket"):
             refusal = self.refusal(scope)
             if refusal is not None:
-                _log.warning("%s", refusal)
+                if self._logged.take(time.monotonic()):
+                    self._logged.take(time.monotonic(), -1)
+                else:
+                    _log.warning("%s", refusal)
                 await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -65,7 +75,8 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if (self._is_loopback_only or self._settings.allowed_hosts) and not self._is_served(host):
-            return f"host {host or '(none)'} refused; allow it with --allow-host {host or 'NAME'}"
+            name = _shown(host)
+            return f"host {name or '(none)'} refused; allow it with --allow-host {name or 'NAME'}"
         if self._is_loopback_only:
             trace = _trace_of_a_proxy(scope, headers)
             if trace is not None:
@@ -78,7 +89,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or is_allowed_origin(origin, host, self._settings.allowed_origins):
             return None
-        return f"origin {origin} refused; allow it with --allow-origin {origin}"
+        page = _shown(origin)
+        return f"origin {page} refused; allow it with --allow-origin {page}"
 
     def _is_served(self, host: str) -> bool:
         """Whether a Host header is allowed. Stops DNS rebinding, where a foreign name resolves to loopback."""
@@ -90,10 +102,15 @@ def _trace_of_a_proxy(scope: Scope, headers: Headers) -> str | None:
     """Return what shows that a proxy sent the request, or None if nothing does."""
     for name in headers:
         if name in _PROXY_HEADERS or name.startswith(_PROXY_HEADER_PREFIX):
-            return f"carries {name}"
+            return f"carries {_shown(name)}"
     # nginx uses HTTP/1.0 towards its servers unless `proxy_http_version` says otherwise, and adds no header that shows
     # a proxy.
     return "speaks HTTP/1.0" if scope["http_version"] == "1.0" else None
+
+
+def _shown(value: str) -> str:
+    """Return the value of a header for the log: cut, and with escapes for what a terminal could take as a command."""
+    return ascii(value[:_SHOWN_CHARACTERS])[1:-1]
 
 
 def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:

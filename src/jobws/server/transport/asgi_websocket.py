@@ -70,8 +70,7 @@ class AsgiWebSocket:
         self._rest = rest
         if self._handshake.problem is not None:
             status, sentence = self._handshake.problem
-            headers = with_headers([(b"sec-websocket-version", b"13")])
-            await self._refuse(status, headers, f"{sentence}\n".encode())
+            await self._refuse(status, [(b"sec-websocket-version", b"13")], f"{sentence}\n".encode())
             return None
         code = 1011
         try:
@@ -149,6 +148,6 @@ class AsgiWebSocket:
 
     async def _refuse(self, status: int, headers: Any, body: bytes) -> None:
         """Send an HTTP response in place of the 101. Nothing may be written after it."""
-        self.connection.write([self._handshake.refuse(status, headers, body)])
+        self.connection.write([self._handshake.refuse(status, with_headers(headers), body)])
         self.connection.shut()
         await self.connection.flush(self._settings.send_seconds)
