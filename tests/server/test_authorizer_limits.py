@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -10,13 +10,17 @@ import pytest
 import trio
 
 from jobws.protocol.nesting import MAX_LEVELS
+from jobws.server.websocket import admission
 from tests.bench.steps import Recorder
+from tests.support import eventually
 from tests.support.authorizer import ANN, HEADERS, JOB, Authorizer, answers, asking_bridge, get
 from tests.support.client import raw_client
 from tests.support.event_source import frame_source
 from tests.support.http import call, exchange
 from tests.support.http_server import Reply
 from tests.support.nested import nested_text
+from tests.support.signing import SECRET
+from tests.support.tokens import bearer
 
 if TYPE_CHECKING:
     from tests.support.redis import Redis
@@ -34,6 +38,76 @@ async def test_texts_that_nobody_knows_as_tokens_have_the_limits_of_their_addres
             assert [await status(f"guess{number}", "192.0.2.1") for number in range(5)] == [403, 403, 403, 429, 429]
             assert await status("ann", "192.0.2.2") == 403
     assert len(authorizer.asked) == 4
+
+
+CROWDED: Final = (4003, "1 connections have not authenticated yet (max_unauthenticated)")
+KEY: Final[dict[str, Any]] = {"jwt_secret": SECRET.decode()}
+
+
+async def test_a_connection_counts_as_one_without_a_token_while_the_authorizer_is_asked_whose_it_is(
+    redis: Redis,
+) -> None:
+    with Authorizer() as authorizer:
+        authorizer.open.clear()
+        async with (
+            asking_bridge(redis.url, authorizer, max_unauthenticated=1) as live,
+            raw_client(live.url, headers=HEADERS, hello=False) as client,
+        ):
+            await eventually(lambda: bool(authorizer.asked))
+            async with raw_client(live.url, headers=[("Authorization", "Bearer guess")]) as other:
+                assert await other.closed() == CROWDED
+            assert len(authorizer.asked) == 1, "the authorizer is not asked about it"
+            authorizer.open.set()
+            assert (await client.receive())["event"] == "hello"
+            for token in ("ann", "bob"):
+                async with raw_client(live.url, headers=[("Authorization", f"Bearer {token}")]) as other:
+                    assert (await other.ask("ping"))["event"] == "pong"
+            assert live.bridge.limited["max_unauthenticated"] == 1
+
+
+@pytest.mark.parametrize("carrier", ["header", "authenticate"])
+async def test_so_it_does_as_long_as_the_authorizer_gives_no_answer(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, carrier: str
+) -> None:
+    """The bridge asks again by itself, since the client may be waiting for something to subscribe to."""
+    monkeypatch.setattr(admission, "LOOK_SECONDS", 0.05)
+    headers = HEADERS if carrier == "header" else ()
+    with Authorizer() as authorizer:
+        authorizer.reply = Reply([b"down"], 503)
+        async with (
+            asking_bridge(redis.url, authorizer, max_unauthenticated=1, authenticate_seconds=0.5) as live,
+            raw_client(live.url, headers=headers) as client,
+        ):
+            if carrier == "authenticate":
+                assert (await client.ask("authenticate", {"token": "ann"}))["event"] == "ack"
+            async with raw_client(live.url, headers=HEADERS) as other:
+                assert await other.closed() == CROWDED
+            authorizer.reply = None
+            await eventually(lambda: not live.bridge._admission.strangers)
+            async with raw_client(live.url) as other:
+                assert (await other.ask("ping"))["event"] == "pong"
+            await anyio.sleep(1)
+            assert (await client.ask("ping"))["event"] == "pong", "it has a token, so it is not closed after 0.5 s"
+
+
+async def test_a_verified_token_needs_no_answer(redis: Redis) -> None:
+    with Authorizer() as authorizer:
+        authorizer.reply = Reply([b"down"], 503)
+        async with (
+            asking_bridge(redis.url, authorizer, max_unauthenticated=0, **KEY) as live,
+            raw_client(live.url, headers=[*bearer("write:logs").items()]) as client,
+        ):
+            assert (await client.ask("ping"))["event"] == "pong"
+
+
+async def test_where_there_is_no_queue_the_authorizer_is_not_asked_and_nobody_waits_for_it(redis: Redis) -> None:
+    with Authorizer() as authorizer:
+        async with (
+            asking_bridge(redis.url, authorizer, max_unauthenticated=1, queues=("*",)) as live,
+            raw_client(live.url, headers=HEADERS),
+            raw_client(live.url, headers=HEADERS) as client,
+        ):
+            assert (await client.ask("ping"))["event"] == "pong"
 
 
 async def test_a_body_of_many_requests_holds_up_no_other_client(redis: Redis) -> None:

@@ -14,7 +14,7 @@ def nothing_left(live: Live) -> bool:
     fanout, lines, admission = bridge.fanout, bridge.logs.hub, bridge._admission
     return not any(
         (
-            *(bridge.clients.connected, bridge.logs.clients.connected, admission._members, +admission._waiting),
+            *(bridge.clients.connected, bridge.logs.clients.connected, admission._members, admission.strangers),
             *(admission._limits._open, admission._limits._counted, len(fanout.rooms), fanout.job_logs.followers),
             *(fanout.job_logs.draining, lines._live, lines._due, lines.cursor),
         )

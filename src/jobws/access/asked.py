@@ -59,6 +59,9 @@ class TokenInfo(NamedTuple):
     expires_ms: int | None
 
 
+_NOTHING: Final = TokenInfo(None, None)
+
+
 class Subject(NamedTuple):
     """Of whom the authorizer is asked.
 
@@ -142,7 +145,7 @@ class AskedRights:
         subject: Of whom the authorizer is asked.
         labels: The labels of all queues; a live view.
         judge: Called by the method `judge` with these rights and its `examine`. It passes the answers to `take`.
-        token_info: What the authorizer said of the token before.
+        token_info: What the authorizer said of the token before. None: it has not been asked about it.
 
     Attributes:
         due: The time, as in `Verdict`, at which to find out which answers the client's subscriptions need, and to ask
@@ -153,7 +156,8 @@ class AskedRights:
             object that serves these requests; False at first.
         labels: The labels of all queues; a live view.
         subject: Of whom the authorizer is asked.
-        token_info: What the authorizer said of the token last.
+        token_info: What the authorizer said of the token last. None: it has given no answer yet.
+        was_asked: Whether the authorizer was to be asked, whether or not it answered. False at first.
         verdicts: The answers so far.
     """
 
@@ -168,16 +172,18 @@ class AskedRights:
         "subject",
         "token_info",
         "verdicts",
+        "was_asked",
     )
     entries = ()
 
-    def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, token_info: TokenInfo) -> None:
+    def __init__(self, subject: Subject, labels: Collection[str], judge: Judge, token_info: TokenInfo | None) -> None:
         self.subject = subject
         self.labels = labels
         self.token_info = token_info
         self.verdicts: dict[Check, Verdict] = {}
         self.due = inf
         self.in_use = False
+        self.was_asked = False
         self._judge = judge
         self._known: set[str | None] = set()
         self._changed = False
@@ -190,9 +196,15 @@ class AskedRights:
 
         Of two expiries, the earlier one counts.
         """
-        verified, info = self.subject.identity, self.token_info
+        verified, info = self.subject.identity, self.token_info or _NOTHING
         times = [each for each in (verified.expires_ms, info.expires_ms) if each is not None]
         return replace(verified, rights=self, sub=verified.sub or info.sub, expires_ms=min(times, default=None))
+
+    @property
+    def are_unanswered(self) -> bool:
+        """Whether nobody knows whose token this is: no key says it, and the authorizer has given no answer yet."""
+        verified = self.subject.identity
+        return self.token_info is None and verified.sub is None and verified.key is None
 
     def __repr__(self) -> str:
         return f"<AskedRights: {len(self.verdicts)} answers>"

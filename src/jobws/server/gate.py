@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
 
-from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, TokenInfo, Verdict
+from jobws.access.asked import MAX_CHECKS, AskedRights, Check, Rehearsal, Subject, Verdict
 from jobws.errors import RequestError
 from jobws.server.authorizer import AuthorizerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
-    from jobws.access.asked import Examine
+    from jobws.access.asked import Examine, TokenInfo
     from jobws.access.identity import Identity
     from jobws.server.authorizer import Authorizer
 
@@ -37,7 +37,6 @@ MAX_REQUESTS: Final = 10
 """How many questions for requests are under way at the same time."""
 MAX_OF_ONE: Final = 6
 """How many of them are for one holder or address. A browser opens six connections to a server."""
-_NOTHING: Final = TokenInfo(None, None)
 BUSY: Final = "the authorizer is being asked {} questions already; send the request again"
 
 _log: Final = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ class Gate:
 
     def of(self, identity: Identity, token: str | None) -> Identity:
         """Return the identity of a verified client, with rights that the authorizer decides."""
-        info = self._token_infos.get(identity.token_hash, _NOTHING)
+        info = self._token_infos.get(identity.token_hash)
         return replace(identity, rights=AskedRights(Subject(identity, token), self._labels, self._judge, info))
 
     async def _judge(self, rights: AskedRights, examine: Examine) -> None:
@@ -172,6 +171,7 @@ class Gate:
 
         Raises RequestError (`unavailable`) if too many questions are under way; see `Gate`.
         """
+        rights.was_asked = True
         payer = rights.identity.payer
         for count, most in ((self._asking[payer], MAX_OF_ONE), (self._asking.total(), MAX_REQUESTS)):
             if count >= most:

@@ -219,7 +219,7 @@ async def test_few_connections_may_be_without_a_token(redis: Redis) -> None:
     async with keyed_bridge(redis.url, max_unauthenticated=2) as live:
         async with raw_client(live.url) as one, raw_client(live.url, path="/logs"):
             async with raw_client(live.url) as third:
-                assert await third.closed() == (4003, "2 connections have sent no token yet (max_unauthenticated)")
+                assert await third.closed() == (4003, "2 connections have not authenticated yet (max_unauthenticated)")
             await authenticate(one, jwt("admin"))
             async with raw_client(live.url) as fourth:
                 assert (await fourth.ask("ping"))["event"] == "pong"
@@ -233,7 +233,7 @@ async def test_few_connections_of_an_address_may_be_without_a_token(redis: Redis
         for _ in range(20):
             await stack.enter_async_context(raw_client(live.url, headers=addresses[0]))
         async with raw_client(live.url, headers=addresses[0]) as one_more:
-            assert await one_more.closed() == (4003, "20 connections of this address have sent no token yet")
+            assert await one_more.closed() == (4003, "20 connections of this address have not authenticated yet")
         async with raw_client(live.url, headers=addresses[1]) as other:
             assert (await other.ask("ping"))["event"] == "pong"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from enum import Enum
 from functools import partial
 from math import inf
@@ -28,6 +27,7 @@ from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close, Standing
 from jobws.server.judging import judge, latest_identity
+from jobws.server.websocket.strangers import Strangers, is_stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 AnyHubClient: TypeAlias = Client[Any, Any]
 
-# How many clients that have sent no token one address may have.
-MAX_PER_ADDRESS: Final = 20
 BAD_TOKEN: Final = ItemError("bad-token", "the token is not accepted; the bridge's log says why")
 BUSY: Final = ItemError("too-many", "another `authenticate` of this connection is not answered yet")
 EXPIRED: Final = Close(CloseCode.TOKEN_EXPIRED, "the token has expired")
@@ -104,6 +102,9 @@ class Admission:
         limits: Counts the connections of identities and addresses.
         note_failed: Called when a token is refused, with the client's address and the time on anyio's clock. Returns
             how many seconds the address must wait, or 0 if its tokens were not refused too often.
+
+    Attributes:
+        strangers: The clients of which nobody knows yet whose they are.
     """
 
     def __init__(
@@ -122,8 +123,7 @@ class Admission:
         self._limits = limits
         self._note_failed = note_failed
         self._members: dict[AnyHubClient, _Member] = {}
-        # How many clients have sent no token, by address. None stands for the addresses that are not counted.
-        self._waiting: Counter[str | None] = Counter()
+        self.strangers = Strangers(settings.max_unauthenticated, limits.note)
 
     def enter(self, client: AnyHubClient, caller: Caller, sight: AnySight, address: str | None) -> None:
         """Append `hello` to the outbox of a new client, and check its token from now on.
@@ -157,25 +157,13 @@ class Admission:
     def leave(self, client: AnyHubClient) -> None:
         """Forget a client that is gone."""
         self._limits.leave(client)
-        member = self._members.pop(client, None)
-        if member is not None and member.client.session.standing is Standing.WITHOUT_TOKEN:
-            self._count(member.address, -1)
+        self.strangers.leave(client)
+        self._members.pop(client, None)
 
     def _wait(self, member: _Member) -> None:
         member.client.session.standing = Standing.WITHOUT_TOKEN
         member.at = anyio.current_time() + self._settings.authenticate_seconds
-        self._count(member.address, 1)
-        limit = self._settings.max_unauthenticated
-        if self._waiting.total() > limit:
-            self._limits.note("max_unauthenticated")
-            _close_if(member.client, f"{limit} connections have sent no token yet (max_unauthenticated)")
-        elif member.address is not None and self._waiting[member.address] > MAX_PER_ADDRESS:
-            _close_if(member.client, f"{MAX_PER_ADDRESS} connections of this address have sent no token yet")
-
-    def _count(self, address: str | None, change: int) -> None:
-        self._waiting[address] += change
-        if not self._waiting[address]:
-            del self._waiting[address]
+        _close_if(member.client, self.strangers.enter(member.client, member.address))
 
     # ---- tokens ----
 
@@ -213,8 +201,6 @@ class Admission:
             elif refused is not None:
                 _log.warning("token refused (%s): %s", refused.code, refused)
             return
-        if member.client.session.standing is Standing.WITHOUT_TOKEN:
-            self._count(member.address, -1)
         self._renew(member.client, request, identity)
         self._admit(member, identity)
 
@@ -263,10 +249,16 @@ class Admission:
                     member.client.close(Close(CloseCode.NOT_AUTHENTICATED, f"no token came within {seconds:g} s"))
             elif is_due and not self._authentication.is_current(member.identity):
                 member.client.close(REVOKED)
-            elif is_due or wall >= member.at:
+            elif is_due or wall >= member.at or member.client in self.strangers:
                 self._look(member, wall)
+                if is_due and member.client in self.strangers:
+                    self._tasks.spawn(self._ask_again, member.identity)
             if number % AT_ONCE == AT_ONCE - 1:
                 await anyio.lowlevel.checkpoint()
+
+    async def _ask_again(self, identity: Identity) -> None:
+        """Have the authorizer asked about a token for which it has given no answer."""
+        await self._greeting.judged(identity)
 
     def _look(self, member: _Member, wall: float) -> None:
         """Warn a client with a token, let its token expire, or close it, if it is time for that.
@@ -276,6 +268,10 @@ class Admission:
         client, identity = member.client, member.identity
         if identity is None:
             return
+        if is_stranger(identity):
+            _close_if(client, self.strangers.enter(client, member.address))
+        else:
+            self.strangers.leave(client)
         latest = latest_identity(identity)
         if (latest.sub, latest.expires_ms) != (identity.sub, identity.expires_ms):  # an authorizer has changed its mind
             client.session.standing = Standing.VALID

@@ -109,7 +109,7 @@ class Clients(Generic[AnyClient, PendingT]):
         known = PROTOCOL in offered
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if known else None})
         direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        caller = await self.greeting.judged(scope[CALLER])
+        caller = await self.admission.strangers.judged(scope[CALLER], scope[ADDRESS], self.greeting.judged)
         sight = sight_of(caller)
         connected = _DirectClient(self, sight, direct) if direct is not None else _AsgiClient(self, sight)
         client = connected.hub_client
