@@ -139,13 +139,14 @@ def test_what_cannot_be_analysed_says_why(root: Path, path: object, sentence: st
 
 
 def test_a_manifest_that_is_nested_too_deep_costs_no_other(root: Path) -> None:
-    """JSON is refused by its levels, TOML and XML by their parsers."""
+    """JSON and TOML are refused by their levels, XML is never read by recursion."""
     manifest = '{"require": {"%s": "1"}, "more": %s}'
     texts = {
         "512/composer.json": manifest % ("deepest", nested_text(MAX_LEVELS - 1)),
         "513/composer.json": manifest % ("deeper", nested_text(MAX_LEVELS)),
         "json/package.json": nested_text(100_000),
         "toml/pyproject.toml": "a = " + nested_text(100_000),
+        "hidden/Cargo.toml": f'# 5" wide\na = {nested_text(100_000)}\n',
         "xml/pom.xml": "<a>" * 100_000 + "</a>" * 100_000,
         "zuletzt/composer.json": manifest % ("last", "[]"),
     }
@@ -153,6 +154,35 @@ def test_a_manifest_that_is_nested_too_deep_costs_no_other(root: Path) -> None:
         (root / "deep" / name).parent.mkdir(parents=True)
         (root / "deep" / name).write_text(text)
     assert [each["name"] for each in analyse(root, "deep")["frameworks"]] == ["deepest", "last"]
+
+
+@pytest.mark.parametrize("opened", ["[", "{a = "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        *(
+            "# it's 5\" wide",
+            's = "]\\"]"',
+            "s = '\"'",
+            's = """ " \\""" \'\'\' """',
+            's = """x"""""',
+            "s = '''\n\"'''",
+        ),
+    ],
+)
+def test_the_levels_of_toml_are_counted_outside_of_strings_and_comments(root: Path, opened: str, text: str) -> None:
+    closed = "]" if opened == "[" else "}"
+
+    def found(levels: int) -> list[str]:
+        nested = f"n = {opened * levels}{closed * levels if opened == '[' else '1' + closed * levels}"
+        many = "\n".join(["[[x]]", 's = "[[["', "# [[["] * 50)
+        (root / "project" / "Cargo.toml").write_text(f'{text}\n{nested}\n{many}\n[dependencies]\nserde = "1"\n')
+        return [each["name"] for each in analyse(root)["frameworks"] if each["manifest"] == "Cargo.toml"]
+
+    assert found(100) == ["serde"]
+    assert found(101) == []
+    assert found(100_000) == []
 
 
 def test_links_inside_are_not_followed(root: Path) -> None:

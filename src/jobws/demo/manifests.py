@@ -8,7 +8,9 @@ import xml.etree.ElementTree as ElementTree
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from jobws.errors import RequestError
 from jobws.protocol.codec import decode_json
+from jobws.protocol.nesting import is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,8 +42,28 @@ def _composer(text: str) -> Iterable[Dependency]:
         yield from _table(content.get(section, {}))
 
 
+_TOML_LEVELS: Final = 100
+"""How many arrays and inline tables may be nested. `tomllib` calls itself up to three times for each."""
+# A string of TOML or a comment. Of one that does not end, all that follows: the text is malformed there.
+_TOML_TEXT: Final = re.compile(
+    r"""
+    \"{3} (?:\\?.)*? (?:\"{3,5}|\Z) | '{3} .*? (?:'{3,5}|\Z)
+    | " (?:\\[^\n]|[^"\\\n])* "? | ' [^'\n]* '?
+    | \#[^\n]*
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Parse TOML. Raises RequestError (`too-deep`) if it is nested too deep, and ValueError if it is malformed."""
+    if is_too_deep(_TOML_TEXT.sub("", text), _TOML_LEVELS):
+        raise RequestError("too-deep", f"the TOML is nested too deep; it may have {_TOML_LEVELS} levels")
+    return tomllib.loads(text)
+
+
 def _pyproject(text: str) -> Iterable[Dependency]:
-    content = tomllib.loads(text)
+    content = _toml(text)
     project: dict[str, Any] = content.get("project", {})
     lines: list[object] = list(project.get("dependencies", []))
     for group in (*project.get("optional-dependencies", {}).values(), *content.get("dependency-groups", {}).values()):
@@ -55,7 +77,7 @@ def _pyproject(text: str) -> Iterable[Dependency]:
 
 
 def _cargo(text: str) -> Iterable[Dependency]:
-    content = tomllib.loads(text)
+    content = _toml(text)
     for table in (content, content.get("workspace", {}), *content.get("target", {}).values()):
         for section in ("dependencies", "dev-dependencies", "build-dependencies"):
             yield from _table(table.get(section, {}))

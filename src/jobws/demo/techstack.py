@@ -145,6 +145,6 @@ def _dependencies(manifest: Path) -> list[Dependency]:
         return []
     try:
         return list(dict.fromkeys(reader(manifest.read_text(encoding="utf-8"))))
-    # XML's ParseError is a SyntaxError, and TOML may be nested deeper than Python can recurse.
-    except (OSError, RequestError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError):
+    # XML's ParseError is a SyntaxError.
+    except (OSError, RequestError, ValueError, LookupError, TypeError, AttributeError, SyntaxError):
         return []
