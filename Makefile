@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # What needs neither a server nor a network: the pure core, its layers, and the protocol's vectors against it.
 PURE := $(addprefix tests/,hub privacy protocol test_layers.py conformance/test_core.py) -m "not long" --hypothesis-profile=fast
 
-.PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos adapter pictures check docs clean
+.PHONY: demo test test-all test-fast fuzz coverage mutate test-redis bench chaos web pictures check docs clean
 
 demo: $(STAMP)
 	@$(BIN)/jobws demo --root . $(if $(ONCE),--once)
@@ -52,9 +52,9 @@ bench: $(STAMP)
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
-# What is served of the JavaScript adapter, from src/jobws/web/src/, and of the page, from src/jobws/web/page/, with esbuild
-# and terser; needs Node and npm. The extension has a copy of the adapter.
-adapter:
+# What browsers load: the JavaScript client and the elements, from src/jobws/web/src/, and the page, from src/jobws/web/page/.
+# With esbuild and terser; needs Node and npm. The extension has a copy of the client.
+web:
 	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
 	@node tests/node-build/build.mjs src/jobws/web
 	@cp src/jobws/web/jobws-all.js web/extension/

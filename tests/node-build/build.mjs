@@ -1,4 +1,4 @@
-// What is served of the adapter and of the page, from their sources: node build.mjs FOLDER (make adapter)
+// What is served of the adapter and of the page, from their sources: node build.mjs FOLDER (make web)
 //
 // jobws.js loads jobws-http.js when no WebSocket gets through. jobws-all.js is both, for service workers, in which
 // nothing can be loaded later. jobws-queues.js is what pages load beside one of them to watch whole queues. elements.js has

@@ -1,4 +1,4 @@
-"""The files of the adapter and of the page that a bridge serves are those that `make adapter` makes of the sources."""
+"""The files of the adapter and of the page that a bridge serves are those that `make web` makes of the sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_what_is_served_is_what_the_sources_make(tmp_path: Path) -> None:
     built = {each.name: each.read_text("utf-8") for each in tmp_path.iterdir()}
     assert len(built) == 7
     for name, text in built.items():
-        assert ADAPTER.with_name(name).read_text("utf-8") == text, f"{name} is older than its sources: make adapter"
+        assert ADAPTER.with_name(name).read_text("utf-8") == text, f"{name} is older than its sources: make web"
 
 
 def test_names_that_users_see_stay() -> None:

@@ -22,7 +22,7 @@ OWN: Final = [file for file in SOURCES if file.name != "jobws-all.js"]
 
 
 def test_its_adapter_is_the_one_that_bridges_serve() -> None:
-    assert (FOLDER / "jobws-all.js").read_bytes() == ADAPTER.with_name("jobws-all.js").read_bytes(), "run make adapter"
+    assert (FOLDER / "jobws-all.js").read_bytes() == ADAPTER.with_name("jobws-all.js").read_bytes(), "run make web"
 
 
 def test_it_has_the_version_of_the_packages() -> None:
