@@ -49,8 +49,7 @@ class Jobs:
         self._portal = portal
         self._client = client
         self._close = close
-        # Closing later than `atexit` would deadlock: the interpreter would wait for a thread that it has already
-        # stopped.
+        # Closing later would deadlock: the interpreter would wait for a thread that it has already stopped.
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -83,12 +82,14 @@ class Jobs:
         call = partial(self._client.submit, queue, data, name=name, job_id=job_id, opts=opts)
         return _call(self._portal, partial(call, idempotency_key=idempotency_key))
 
-    def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
+    def lookup(
+        self, job_id: JobId, queue: str | None = None, event: str | None = None, *, children: bool = False
+    ) -> list[JsonObject]:
         """Return a snapshot of the job, with its result, from each queue that has the job; [] if none has.
 
-        With `event`, the `id` of an event of the job, return only this event, whole; see `Client.lookup`.
+        `event` asks for one event, whole, and `children` for a `tree` in the snapshot; see `Client.lookup`.
         """
-        return _call(self._portal, partial(self._client.lookup, job_id, queue, event))
+        return _call(self._portal, partial(self._client.lookup, job_id, queue, event, children=children))
 
     def act(self, action: ActionName, queue: str, job_id: JobId | None = None, *, children: bool = False) -> Acted:
         """Act on a job or a queue. With `children`, `remove` also removes the jobs below; see `Client.act`."""
@@ -259,8 +260,7 @@ def connect(url: str, *, token: Token | None = None) -> Jobs:
         portal = _portal(stack)
         manager = portal.wrap_async_context_manager(connect_async(url, token=token))
         client = manager.__enter__()
-        # The exception that ends the `with` block is not passed on, since a KeyboardInterrupt would end the client's
-        # loop.
+        # The `with` block's exception is not passed on, since a KeyboardInterrupt would end the client's loop.
         stack.callback(manager.__exit__, None, None, None)
         return Jobs(portal, client, stack.pop_all().close)
 

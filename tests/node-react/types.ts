@@ -55,6 +55,10 @@ jobs.connect().disconnect().open().close();
 export async function waiting(signal: AbortSignal): Promise<string> {
   const snapshots = await jobs.lookup<Page>('42', { queue: 'http' });
   same<typeof snapshots, JobSnapshot<Page>[]>(true);
+  const flow = await jobs.lookup<Page>('42', { queue: 'http', children: true });
+  same<typeof flow, JobSnapshot<Page>[]>(true);
+  // @ts-expect-error
+  await jobs.lookup('42', { children: true });
   const removed = await jobs.act('remove', { queue: 'http', jobId: 42, children: true, signal });
   same<typeof removed, { queue: string; jobId: string }>(true);
   (await jobs.act('retry-failed', { queue: 'http' })).failed?.toFixed();

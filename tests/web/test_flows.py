@@ -79,3 +79,14 @@ async def test_a_flow_without_room_is_an_error(redis: Redis) -> None:
         async with client.watch("top", queue="http", children=True) as watched:
             with pytest.raises(Rejected, match="the flow has more jobs than a connection may have subscriptions"):
                 await anext(watched)
+
+
+async def test_a_look_up_counts_the_jobs_below(redis: Redis) -> None:
+    add_flow(redis)
+    end_child(redis, ("http", "top"), "techstack", "b", "failed")
+    async with adapter() as node, flow_bridge(redis.url) as live:
+        client = await node.io(live.url, **SOON)
+        (found,) = await client.call("lookup", "top", {"queue": "http", "children": True})
+        assert found["tree"] == {"done": 0, "failed": 1, "total": 3}
+        (found,) = await client.call("lookup", "top", {"queue": "http", "children": False})
+        assert "tree" not in found

@@ -173,19 +173,24 @@ class Client(WatchesQueues):
             idempotency_key=idempotency_key,
         )
 
-    async def lookup(self, job_id: JobId, queue: str | None = None, event: str | None = None) -> list[JsonObject]:
+    async def lookup(
+        self, job_id: JobId, queue: str | None = None, event: str | None = None, *, children: bool = False
+    ) -> list[JsonObject]:
         """Return a snapshot (protocol.md, S2), with the result, of the job in each queue that has it; [] if none has.
 
         With `queue`, only this queue counts. With `event`, the `id` of an event of the job, return a list with this
-        event alone, whole, in place of snapshots (H11). `event` needs `queue`.
+        event alone, whole, in place of snapshots (H11). With `children`, the snapshot counts the jobs below the job in
+        its flow, as `tree` (S13). `event` and `children` need `queue`, and exclude each other.
 
         Raises:
             UnreachableError: No bridge answers at that URL.
             RefusedError: The bridge refuses this client.
-            ResponseError: `unknown-queue`, `bad-job-id`, `unavailable`, or `gone`: Redis has the event no more.
+            ResponseError: `unknown-queue`, `bad-job-id`, `bad-data`, `unavailable`, or `gone`: Redis has the event no
+                more.
         """
+        headers = await self._credentials.headers()
         try:
-            return await rest.look_up(self._url, str(job_id), queue, await self._credentials.headers(), event)
+            return await rest.look_up(self._url, str(job_id), queue, headers, event, children=children)
         except ResponseError as error:
             if error.code == "unknown-job":
                 return []

@@ -58,14 +58,20 @@ async def submit(
 
 
 async def look_up(
-    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY, event: str | None = None
+    base: str,
+    job_id: str,
+    queue: str | None = None,
+    headers: Mapping[str, str] = EMPTY,
+    event: str | None = None,
+    *,
+    children: bool = False,
 ) -> list[JsonObject]:
     """Return snapshots, with results, of the jobs with this id; for the `id` of an `event`, this event alone. Never [].
 
     Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
     """
-    query = {key: value for key, value in (("jobId", job_id), ("queue", queue), ("event", event)) if value is not None}
-    answer = await _request(base, "GET", f"/jobs?{urlencode(query, quote_via=quote)}", headers)
+    query = _query(jobId=job_id, queue=queue, event=event, children="1" if children else None)
+    answer = await _request(base, "GET", f"/jobs?{query}", headers)
     return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
 
 
@@ -79,9 +85,13 @@ async def act(
     children: bool = False,
 ) -> Acted:
     """Act on a job or a queue as `Client.act` does. `headers` has our token."""
-    given = {"action": action, "queue": queue, "jobId": job_id, "children": "1" if children else None}
-    query = urlencode({key: value for key, value in given.items() if value is not None}, quote_via=quote)
+    query = _query(action=action, queue=queue, jobId=job_id, children="1" if children else None)
     return _decode(base, await _request(base, "POST", f"/actions?{query}", headers, b""), Acted)
+
+
+def _query(**given: str | None) -> str:
+    """Return the query of a URL, without what is None."""
+    return urlencode({key: value for key, value in given.items() if value is not None}, quote_via=quote)
 
 
 class _Found(msgspec.Struct):

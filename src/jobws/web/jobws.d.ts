@@ -342,6 +342,8 @@ export class Jobs {
 
   /** Snapshots with results, one per queue that has a job of that id; maybe none. */
   lookup<Result = unknown>(jobId: JobId, options?: { queue?: string }): Promise<JobSnapshot<Result>[]>;
+  /** The snapshot with `tree`, which counts the jobs below the job in its flow (S13). */
+  lookup<Result = unknown>(jobId: JobId, options: { queue: string; children: boolean }): Promise<JobSnapshot<Result>[]>;
   /** The event of the job with that `id`, whole, also after the job was removed. Rejects with the code `gone` (H11). */
   lookup<Result = unknown>(jobId: JobId, options: { queue: string; event: string }): Promise<WholeEvent<Result>[]>;
 

@@ -96,6 +96,28 @@ async def test_a_flow_needs_a_queue(redis: Redis) -> None:
                 pass
 
 
+async def test_a_look_up_counts_the_jobs_below(redis: Redis) -> None:
+    add_flow(redis)
+    end_child(redis, ("http", "top"), "techstack", "b", "failed")
+
+    def look_up(url: str) -> object:
+        with connect_sync(url) as jobs:
+            return jobs.lookup("top", "http", children=True)[0]["tree"]
+
+    async with flow_bridge(redis.url) as live, connect(live.url) as jobs:
+        tree = {"done": 0, "failed": 1, "total": 3}
+        (found,) = await jobs.lookup("top", "http", children=True)
+        assert found["tree"] == tree
+        assert await anyio.to_thread.run_sync(look_up, live.url) == tree
+        (found,) = await jobs.lookup("top", "http")
+        assert "tree" not in found
+        assert await jobs.lookup("none", "http", children=True) == []
+        for queue, event in ((None, None), ("http", "1-0")):
+            with pytest.raises(ResponseError) as refused:
+                await jobs.lookup("top", queue, event, children=True)
+            assert refused.value.code == "bad-data"
+
+
 async def test_a_flow_is_watched_without_async(redis: Redis) -> None:
     add_flow(redis)
     end_flow(redis)

@@ -154,9 +154,9 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
 }
 
 /** Sends a request whose query has those of `values` that are not undefined, and resolves with the answer. */
-async function exchange(JobwsError, { base, token }, method, path, { signal, ...values }) {
+async function exchange(JobwsError, { base, token }, method, path, { signal, children, ...values }) {
   const given = await token();
-  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined));
+  const query = new URLSearchParams(Object.entries({ ...values, children: children ? 1 : undefined }).filter(([, value]) => value !== undefined));
   const headers = given ? { authorization: `Bearer ${given}` } : {};
   const response = await fetch(`${base}/${path}?${query}`, { method, headers, cache: 'no-store', signal });
   if (response.ok) return response.json();
@@ -165,9 +165,9 @@ async function exchange(JobwsError, { base, token }, method, path, { signal, ...
 }
 
 /** Looks up a job. See `Jobs.lookup` in jobws.d.ts. `JobwsError` is passed, since this file does not import it. */
-export async function lookup(JobwsError, connection, jobId, { queue, event, signal } = {}) {
+export async function lookup(JobwsError, connection, jobId, { queue, event, children, signal } = {}) {
   try {
-    const answer = await exchange(JobwsError, connection, 'GET', 'jobs', { jobId, queue, event, signal });
+    const answer = await exchange(JobwsError, connection, 'GET', 'jobs', { jobId, queue, event, children, signal });
     return answer.jobs ?? [answer];
   } catch (error) {
     if (['unknown-job', 'unknown-queue'].includes(error.code)) return [];
@@ -176,5 +176,4 @@ export async function lookup(JobwsError, connection, jobId, { queue, event, sign
 }
 
 /** Acts on a job or a queue. See `Jobs.act` in jobws.d.ts. */
-export const act = (JobwsError, connection, action, { children, ...about }) =>
-  exchange(JobwsError, connection, 'POST', 'actions', { action, children: children ? 1 : undefined, ...about });
+export const act = (JobwsError, connection, action, about) => exchange(JobwsError, connection, 'POST', 'actions', { action, ...about });
