@@ -25,21 +25,12 @@ HELLO: Final[dict[str, Any]] = {"heartbeat": 1.0, "queues": [QUEUE, "other"]}
 class Client(Protocol):
     """A client under test, with the calls that its user can make."""
 
-    async def watch(
-        self,
-        name: str,
-        job_id: str | int,
-        queue: str | None,
-        events: list[str],
-        *,
-        expect: bool,
-        logs: bool,
-        children: bool,
-    ) -> None:
-        """Begin to watch a job. Later steps call this watch `name`."""
+    async def call(self, kind: str, name: str, about: Any, options: dict[str, Any]) -> None:
+        """Begin to `watch` a job, to `wait` for a job's result, or to watch whole queues (`watchQueue`).
 
-    async def wait(self, name: str, job_id: str | int, queue: str | None, *, expect: bool) -> None:
-        """Begin to wait for a job's result. Later steps call this wait `name`."""
+        Later steps call this `name`. `about` is the job's id, or the labels of the queues. `options` are the other keys
+        of the step: those of `README.md`.
+        """
 
     async def leave(self, name: str) -> None:
         """End the watch or the wait with this name."""
@@ -61,7 +52,7 @@ class Player:
     def __init__(self, bridge: FakeBridge, client: Client, connection: FakeConnection) -> None:
         self._bridge = bridge
         self._client = client
-        self._calls: dict[str, dict[str, Any]] = {}
+        self._calls: set[str] = set()
         self._begin(connection)
 
     def _begin(self, connection: FakeConnection) -> None:
@@ -87,16 +78,16 @@ class Player:
 
     async def _play(self, kind: str, value: Any) -> None:
         match kind:
-            case "watch" | "wait":
-                await self._call(kind, value)
+            case "watch" | "wait" | "watchQueue":
+                await self._call(kind, **value)
             case "leave":
-                del self._calls[value]
+                self._calls.remove(value)
                 await self._client.leave(value)
             case "told":
                 ((name, expected),) = value.items()
                 check(expected, await self._client.told(name), name)
             case "subscribes" | "unsubscribes":
-                await self._asks(kind.removesuffix("s") + "-job", value)
+                await self._asks(kind.removesuffix("s"), value)
             case "ack":
                 await self._acknowledge(value)
             case "refuse":
@@ -117,15 +108,12 @@ class Player:
             case _:
                 raise AssertionError(f"no such step: {kind}")
 
-    async def _call(self, kind: str, value: dict[str, Any]) -> None:
-        call: dict[str, Any] = {"queue": None, "expect": False, **value}
-        name, job_id, queue, expect = (call[key] for key in ("name", "jobId", "queue", "expect"))
-        self._calls[name] = call
-        if kind == "wait":
-            await self._client.wait(name, job_id, queue, expect=expect)
-        else:
-            wanted, logs, children = call.get("events", []), call.get("logs", False), call.get("children", False)
-            await self._client.watch(name, job_id, queue, wanted, expect=expect, logs=logs, children=children)
+    async def _call(self, kind: str, name: str, **options: Any) -> None:
+        about = options.pop("queues" if kind == "watchQueue" else "jobId")
+        if kind != "watchQueue":
+            options.setdefault("expect", False)
+        self._calls.add(name)
+        await self._client.call(kind, name, about, options)
 
     # ---- what the client sends ----
 
@@ -144,23 +132,23 @@ class Player:
         self._refs.add(ref)
         self._requests.append(request)
 
-    async def _asks(self, event: str, expected: list[dict[str, Any]]) -> None:
+    async def _asks(self, verb: str, expected: list[dict[str, Any]]) -> None:
         """Check that the client's next requests are about these rooms, in one message or several, in any order."""
         got: list[tuple[dict[str, Any], dict[str, Any]]] = []
         while len(got) < len(expected):
             while not self._requests:
                 await self._receive()
             request = self._requests.popleft()
-            assert request["event"] == event, request
-            got += [(request, item) for item in items_of(request["data"])]
+            assert request["event"] in (f"{verb}-job", f"{verb}-queue"), request
+            got += [(request, item) for item in items_of(request)]
         order = sorted(range(len(got)), key=lambda index: _room(got[index][1]))
         wanted = sorted(range(len(expected)), key=lambda index: _room(expected[index]))
         for have, want in zip(order, wanted, strict=True):
-            self._named(event, got[have][1], expected[want].get("sub"))
+            self._named(verb, got[have][1], expected[want].get("sub"))
         check(
             [_sorted(self._bind(expected[index])) for index in wanted],
             [_sorted(got[index][1]) for index in order],
-            event,
+            verb,
         )
         # For each item of a request, the item of the vector.
         place = dict(zip(order, wanted, strict=True))
@@ -169,10 +157,10 @@ class Player:
                 self._unanswered.append((request, []))
             self._unanswered[-1][1].append(place[number])
 
-    def _named(self, event: str, item: dict[str, Any], name: str | None) -> None:
+    def _named(self, verb: str, item: dict[str, Any], name: str | None) -> None:
         """Store the client's name of a subscription under the vector's name for it, if there is one."""
         sub = item.get("sub")
-        if event == "subscribe-job":
+        if verb == "subscribe":
             assert sub is not None, "P1: without a name, frames of several subscriptions look the same"
             assert sub not in self._subs, "P1: late frames of the first of that name cannot be told apart"
             self._subs.add(sub)
@@ -211,7 +199,7 @@ class Player:
         """Answer the request about a job, or those that the given results are about, or all."""
         about, given, after = ack.get("about"), ack.get("results"), ack.get("after", {})
         evicted = {"evicted": [self._bind(item) for item in ack["evicted"]]} if "evicted" in ack else {}
-        chosen = [each for each in self._unanswered if about in (None, *_job_ids(each[0]))]
+        chosen = [each for each in self._unanswered if about in (None, *_abouts(each[0]))]
         assert chosen, "there is nothing to answer"
         answered = 0
         for request, places in chosen:
@@ -219,15 +207,15 @@ class Player:
                 break
             self._unanswered.remove((request, places))
             answered += len(places)
-            items = items_of(request["data"])
+            items = items_of(request)
             results = [
                 answer(request, items[index]) if given is None else given[place] for index, place in enumerate(places)
             ]
-            many = isinstance(request["data"], list) or "jobs" in request["data"]
+            many = isinstance(request["data"], list) or not {"jobs", "queues"}.isdisjoint(request["data"])
             common = {"after": after}
-            if request["event"] == "unsubscribe-job":
+            if request["event"].startswith("unsubscribe"):
                 common = {}
-            elif not all("queue" in item for item in items):  # P5: positions are common only if all name a queue
+            elif any(_queue(item) is None for item in items):  # P5: positions are common only if all name a queue
                 common = {}
                 results = [
                     result if "error" in result else {"after": _positions(item, after), **result}
@@ -250,36 +238,43 @@ class Player:
     async def _stays_away(self) -> None:
         """Check that calls that wait fail, and new calls, too, and that there is no further handshake."""
         attempts = self._bridge.attempts
-        for name in self._calls:
+        for name in sorted(self._calls):
             check({"away": True}, await self._client.told(name), name)
-        await self._client.wait("afterwards", "1", QUEUE, expect=False)
+        await self._call("wait", "afterwards", jobId="1", queue=QUEUE)
         check({"away": True}, await self._client.told("afterwards"), "afterwards")
         assert self._bridge.attempts == attempts
 
 
-def items_of(data: Any) -> list[dict[str, Any]]:
-    """Return the items of `subscribe-job` or `unsubscribe-job`, which may have several forms (S1, S3, J1)."""
-    common: dict[str, Any] = {}
-    if isinstance(data, dict) and "jobs" in data:
-        common = {key: value for key, value in data.items() if key != "jobs"}
-        data = data["jobs"]
+def items_of(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the items of a request about jobs or whole queues, which may have several forms (S1, S3, S9, J1)."""
+    key, many = ("jobId", "jobs") if request["event"].endswith("-job") else ("queue", "queues")
+    data, common = request["data"], {}
+    if isinstance(data, dict) and many in data:
+        common = {name: value for name, value in data.items() if name != many}
+        data = data[many]
     items = data if isinstance(data, list) else [data]
-    items = [{**common, **(item if isinstance(item, dict) else {"jobId": item})} for item in items]
-    return [{**item, "jobId": str(item["jobId"])} for item in items]
+    items = [{**common, **(item if isinstance(item, dict) else {key: item})} for item in items]
+    return [{**item, key: str(item[key])} for item in items]
 
 
-def _job_ids(request: dict[str, Any]) -> list[str]:
-    return [item["jobId"] for item in items_of(request["data"])]
+def _abouts(request: dict[str, Any]) -> list[str]:
+    """Return the ids of the jobs of a request, or the labels of its whole queues."""
+    return [str(item.get("jobId", item.get("queue"))) for item in items_of(request)]
+
+
+def _queue(item: dict[str, Any]) -> str | None:
+    """Return the only queue of an item, or None: its frames may be of any queue."""
+    queue = item.get("queue")
+    return queue if isinstance(queue, str) and queue != "*" else None
 
 
 def _room(item: dict[str, Any]) -> tuple[str, str]:
     queue = item.get("queue")
-    return item["jobId"], queue if isinstance(queue, str) else ""
+    return item.get("jobId", ""), queue if isinstance(queue, str) else ""
 
 
 def _positions(item: dict[str, Any], after: dict[str, str]) -> dict[str, str]:
-    queue = item.get("queue")
-    return {label: position for label, position in after.items() if queue in (None, label)}
+    return {label: position for label, position in after.items() if _queue(item) in (None, label)}
 
 
 def _sorted(item: dict[str, Any]) -> dict[str, Any]:
@@ -288,9 +283,11 @@ def _sorted(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(request: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    """Return the bridge's answer about a room if the vector gives none: the job exists and is active."""
-    if request["event"] == "unsubscribe-job":
+    """Return the bridge's answer about an item if the vector gives none: the job exists and is active."""
+    if request["event"].startswith("unsubscribe"):
         return {"left": True}
+    if "jobId" not in item:
+        return {}
     snapshot = {"queue": item.get("queue", QUEUE), "jobId": item["jobId"], "name": "", "state": "active", "at": None}
     return {"jobs": [snapshot]}
 

@@ -16,7 +16,7 @@ from tests.conformance.runner import load_vectors, vector_id
 ROOT = Path(__file__).parent.parent.parent
 PROTOCOL = (ROOT / "protocol.md").read_text(encoding="utf-8")
 # Rules that only the bridge can follow or break, or that say what a client may do.
-NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "S1", "S2", "S9", "S15", "E5", "E6", "E11", "E12", "E13", "R10", "S16"}
+NOT_OF_CLIENTS = {"C1", "C2", "C4", "M3", "J2", "S1", "S2", "S15", "E5", "E6", "E11", "E13"}
 # tests/client/test_nesting.py tests how deep a frame may be nested.
 NOT_OF_CLIENTS |= {"M6"}
 # tests/client/log/test_feed.py and tests/web/test_adapter_logs.py test clients of the log.
