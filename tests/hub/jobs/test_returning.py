@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobws.hub.jobs.missed import FINISHED
+from tests.hub.returning import Steps
 from tests.hub.strict_client import Client, Watch
 from tests.hub.world import JOBS, Bridge, Redis
 from tests.support import SEEDS
@@ -25,20 +26,18 @@ QUEUES = ("http", "sparql", "analyzer")
 CHOICES = (("*",), ("progress", "completed", "failed", "removed"), ("completed", "failed", "removed"), ("progress",))
 
 
-class Model:
-    """Redis, two bridges and two clients. `choose` draws a number below its argument."""
+class Model(Steps[Redis, Bridge]):
+    """Redis, two bridges and two clients."""
 
     def __init__(self, choose: Callable[[int], int], *, harsh: bool) -> None:
-        self.choose = choose
-        self.harsh = harsh
         queues = QUEUES[: 1 + choose(len(QUEUES))]
         quiet = frozenset(queues[-1:]) if len(queues) > 1 and not choose(4) else frozenset()
-        self.redis = Redis(choose, queues, quiet)
-        for _ in range(choose(8)):
-            self.redis.write()
+        super().__init__(choose, Redis(choose, queues, quiet), harsh=harsh)
         self.heard = len(self.redis.written)
-        self.bridges = [Bridge(self.redis) for _ in range(2)]
         self.clients = [Client(self.redis, bridge) for bridge in self.bridges]
+
+    def new_bridge(self) -> Bridge:
+        return Bridge(self.redis)
 
     def tick(self) -> None:
         """Do what follows each action: note which events must come to which clients, and move frames."""
@@ -57,52 +56,14 @@ class Model:
     def client(self) -> Client:
         return self.clients[self.choose(len(self.clients))]
 
-    def bridge(self) -> Bridge:
-        return self.bridges[self.choose(len(self.bridges))]
-
-    def queue(self) -> str:
-        return self.redis.queues[self.choose(len(self.redis.queues))]
-
     # ---- actions ----
-
-    def write(self) -> None:
-        self.redis.write()
-
-    def read(self) -> None:
-        self.bridge().read(self.queue(), 1 + self.choose(4))
-
-    def check(self) -> None:
-        self.bridge().check(self.queue())
-
-    def sweep(self) -> None:
-        self.bridge().sweep(self.queue())
-
-    def look(self) -> None:
-        self.bridge().look()
-
-    def answer(self) -> None:
-        self.bridge().answer()
-
-    def read_back(self) -> None:
-        self.bridge().read_back()
 
     def wait(self) -> None:
         self.bridge().wait()
 
-    def trim(self) -> None:
-        if self.harsh:
-            self.redis.trim(self.choose(4), self.queue())
-
     def damage(self) -> None:
         if self.harsh:
             (self.redis.delete, self.redis.save, self.redis.restore)[self.choose(3)]()
-
-    def overrun(self) -> None:
-        """Write more entries than the stream keeps, before it is read."""
-        if self.harsh:
-            for _ in range(1 + self.choose(3)):
-                self.redis.write()
-            self.redis.trim(1, self.queue())
 
     def pass_through(self) -> None:
         """While jobs are looked up, write and read more entries than the stream keeps, so that the history forgets
@@ -162,17 +123,8 @@ class Model:
             self.tick()
         if self.harsh and not self.choose(3):
             self.redis.trim(self.choose(3), self.queue())
-        match self.choose(3):
-            case 0:
-                number = self.bridges.index(client.bridge)
-                if not any(each.bridge is client.bridge and each is not client for each in self.clients):
-                    client.bridge.stop()
-                    self.bridges[number] = Bridge(self.redis)
-                client.connect(self.bridges[number])
-            case 1:
-                client.connect(self.bridge())
-            case _:
-                client.connect(client.bridge)
+        is_shared = any(each.bridge is client.bridge and each is not client for each in self.clients)
+        client.connect(self.place(client.bridge, may_stop=not is_shared))
         watches = [watch for watch in client.watches if not watch.over]
         if watches and self.choose(2):
             client.subscribe(watches, many=True, common=False)

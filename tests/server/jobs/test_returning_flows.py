@@ -14,6 +14,7 @@ import pytest
 import trio.testing
 
 from jobws.hub.jobs.missed import FINISHED
+from tests.hub.returning import Steps
 from tests.server.jobs.flow_client import Client
 from tests.server.jobs.flow_world import Bridge, Redis
 from tests.support import SEEDS
@@ -28,31 +29,30 @@ if TYPE_CHECKING:
 QUEUES = ("http", "sparql", "analyzer")
 
 
-class Model:
-    """Redis, two bridges and a client. `choose` draws a number below its argument."""
+class Model(Steps[Redis, Bridge]):
+    """Redis, two bridges and a client."""
 
     def __init__(
         self, choose: Callable[[int], int], nursery: trio.Nursery, clock: trio.testing.MockClock, *, harsh: bool
     ) -> None:
-        self.choose = choose
-        self.harsh = harsh
         self.clock = clock
         self.nursery = nursery
         self.hidden = QUEUES[2] if not choose(3) else None
         self.sight = EVERYTHING if self.hidden is None else sight("read:jobs:http", "read:jobs:sparql")
-        self.redis = Redis(choose, QUEUES[: 1 + choose(len(QUEUES))])
+        redis = Redis(choose, QUEUES[: 1 + choose(len(QUEUES))])
         # The jobs that failed and are in no list, before they were found.
         self.unfound: set[Job] = set()
-        self.redis.on_orphan = self.unfound.add
-        for _ in range(choose(8)):
-            self.redis.write()
-        self.redis.on_orphan = self.note_orphan
-        self.bridges = [Bridge(self.redis, self.sight, nursery) for _ in range(2)]
+        redis.on_orphan = self.unfound.add
+        super().__init__(choose, redis, harsh=harsh)
+        redis.on_orphan = self.note_orphan
         beside = self.redis.queues[-1] if not choose(3) and self.redis.queues[-1] != self.hidden else None
         self.client = Client(self.redis, self.bridges[0], self.sees, until_end=not choose(3), beside=beside)
         self.client.on_top = self.check_top
         # From which step on nothing of the flow may be missed: the end of the first look, or the first return.
         self.followed_from: int | None = None
+
+    def new_bridge(self) -> Bridge:
+        return Bridge(self.redis, self.sight, self.nursery)
 
     def sees(self, job: Job) -> bool:
         return job[0] != self.hidden
@@ -73,34 +73,7 @@ class Model:
             self.followed_from = self.redis.step
         self.redis.step += 1
 
-    def bridge(self) -> Bridge:
-        return self.bridges[self.choose(len(self.bridges))]
-
-    def queue(self) -> str:
-        return self.redis.queues[self.choose(len(self.redis.queues))]
-
     # ---- actions ----
-
-    def write(self) -> None:
-        self.redis.write()
-
-    def read(self) -> None:
-        self.bridge().read(self.queue(), 1 + self.choose(4))
-
-    def check(self) -> None:
-        self.bridge().check(self.queue())
-
-    def sweep(self) -> None:
-        self.bridge().sweep(self.queue())
-
-    def look(self) -> None:
-        self.bridge().look()
-
-    def answer(self) -> None:
-        self.bridge().answer()
-
-    def read_back(self) -> None:
-        self.bridge().read_back()
 
     def redis_answers(self) -> None:
         self.client.bridge.let_redis_answer()
@@ -113,17 +86,6 @@ class Model:
 
     def ping(self) -> None:
         self.client.ping()
-
-    def trim(self) -> None:
-        if self.harsh:
-            self.redis.trim(self.choose(4), self.queue())
-
-    def overrun(self) -> None:
-        """Write more entries than the stream keeps, before it is read."""
-        if self.harsh:
-            for _ in range(1 + self.choose(3)):
-                self.redis.write()
-            self.redis.trim(1, self.queue())
 
     async def follow(self) -> None:
         """Let the bridge of the client do some of what it has to do."""
@@ -150,16 +112,7 @@ class Model:
             return
         if client.after is not None and self.followed_from is None:
             self.followed_from = self.redis.step
-        match self.choose(3):
-            case 0:
-                number = self.bridges.index(client.bridge)
-                client.bridge.stop()
-                self.bridges[number] = Bridge(self.redis, self.sight, self.nursery)
-                client.connect(self.bridges[number])
-            case 1:
-                client.connect(self.bridge())
-            case _:
-                client.connect(client.bridge)
+        client.connect(self.place(client.bridge, may_stop=True))
 
     # ---- what may be missing ----
 
