@@ -185,12 +185,11 @@ class Client(WatchesQueues):
         Raises:
             UnreachableError: No bridge answers at that URL.
             RefusedError: The bridge refuses this client.
-            ResponseError: `unknown-queue`, `bad-job-id`, `bad-data`, `unavailable`, or `gone`: Redis has the event no
-                more.
+            ResponseError: `unknown-queue`, `bad-job-id`, `bad-data`, `unavailable`, or `gone`: the event is no more.
         """
         headers = await self._credentials.headers()
         try:
-            return await rest.look_up(self._url, str(job_id), queue, headers, event, children=children)
+            return await rest.look_up(self._url, str(job_id), queue, headers, event=event, children=children)
         except ResponseError as error:
             if error.code == "unknown-job":
                 return []

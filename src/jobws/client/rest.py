@@ -53,45 +53,27 @@ async def submit(
         raise ResponseError("too-deep", TOO_DEEP)
     text = json.dumps(job, allow_nan=False)
     key = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    path = f"/jobs?{urlencode({'queue': queue} | ({'withToken': '1'} if with_token else {}))}"
-    return _decode(base, await _request(base, "POST", path, {**headers, **key}, text.encode()), Submitted)
+    query: dict[str, str | bool | None] = {"queue": queue, "withToken": with_token}
+    return _decode(base, await _request(base, "/jobs", query, {**headers, **key}, text.encode()), Submitted)
 
 
 async def look_up(
-    base: str,
-    job_id: str,
-    queue: str | None = None,
-    headers: Mapping[str, str] = EMPTY,
-    event: str | None = None,
-    *,
-    children: bool = False,
+    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY, **more: str | bool | None
 ) -> list[JsonObject]:
-    """Return snapshots, with results, of the jobs with this id; for the `id` of an `event`, this event alone. Never [].
+    """Return snapshots, with results, of the jobs with this id, never []. `more` is the query's `event` and `children`.
 
     Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
     """
-    query = _query(jobId=job_id, queue=queue, event=event, children="1" if children else None)
-    answer = await _request(base, "GET", f"/jobs?{query}", headers)
+    answer = await _request(base, "/jobs", {"jobId": job_id, "queue": queue, **more}, headers)
     return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
 
 
 async def act(
-    base: str,
-    action: ActionName,
-    queue: str,
-    job_id: str | None = None,
-    headers: Mapping[str, str] = EMPTY,
-    *,
-    children: bool = False,
+    base: str, action: ActionName, queue: str, job_id: str | None, headers: Mapping[str, str], *, children: bool = False
 ) -> Acted:
     """Act on a job or a queue as `Client.act` does. `headers` has our token."""
-    query = _query(action=action, queue=queue, jobId=job_id, children="1" if children else None)
-    return _decode(base, await _request(base, "POST", f"/actions?{query}", headers, b""), Acted)
-
-
-def _query(**given: str | None) -> str:
-    """Return the query of a URL, without what is None."""
-    return urlencode({key: value for key, value in given.items() if value is not None}, quote_via=quote)
+    query = {"action": action, "queue": queue, "jobId": job_id, "children": children}
+    return _decode(base, await _request(base, "/actions", query, headers, b""), Acted)
 
 
 class _Found(msgspec.Struct):
@@ -105,10 +87,14 @@ def _decode(base: str, answer: bytes, shape: type[Shape]) -> Shape:
         raise UnreachableError(f"no bridge at {base}: what answers is none ({error})") from None
 
 
-async def _request(base: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
-    url = url_below(base, "http", path)
+async def _request(
+    base: str, path: str, query: Mapping[str, str | bool | None], headers: Mapping[str, str], body: bytes | None = None
+) -> bytes:
+    """Return the answer to a GET, or with `body` to a POST. The query has True as 1, and nothing of None and False."""
+    asked = {key: "1" if value is True else value for key, value in query.items() if value not in (None, False)}
+    url = url_below(base, "http", f"{path}?{urlencode(asked, quote_via=quote)}")
     try:
-        answer = await trio.to_thread.run_sync(_exchange, url, method, body, headers, abandon_on_cancel=True)
+        answer = await trio.to_thread.run_sync(_exchange, url, body, headers, abandon_on_cancel=True)
     # ValueError: a header or the host's name is not ASCII, or a header contains a line feed. Nothing was sent.
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(f"no bridge at {base}: {str(error) or type(error).__name__}") from None
@@ -127,15 +113,15 @@ async def _request(base: str, method: str, path: str, headers: Mapping[str, str]
     raise UnreachableError(f"no bridge at {base}: what answers is none (status {status})")
 
 
-def _exchange(url: str, method: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+def _exchange(url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
     parts = urlsplit(url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
     try:
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.request(method, target, body, {**headers, **({} if body is None else {"Content-Type": _JSON})})
+        method, content_type = ("GET", {}) if body is None else ("POST", {"Content-Type": _JSON})
+        connection.request(method, f"{parts.path}?{parts.query}", body, {**headers, **content_type})
         response = connection.getresponse()
-        content_type = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-        return response.status, content_type, response.read()
+        answered = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+        return response.status, answered, response.read()
     finally:
         connection.close()
