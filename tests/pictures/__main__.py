@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import sync_playwright
 
-from tests.pictures import beside, guests, stills
+from tests.pictures import beside, every, guests, stills
 from tests.pictures.demo import demo
 from tests.support.browser import ARGUMENTS
 from tests.support.documents import PICTURES
@@ -20,13 +21,19 @@ KINDS: Final = {"animation": beside.take, "guests": guests.take, "page": stills.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.pictures", description=__doc__)
     parser.add_argument("--only", choices=KINDS, help="only these")
-    only = parser.parse_args().only
+    parser.add_argument(
+        "--every-view", type=Path, metavar="FOLDER", help="instead, every view into this folder, to look at"
+    )
+    parser.add_argument("--named", default="", metavar="PART", help="of these, those whose names contain this")
+    given = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     with demo() as started, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        if given.every_view:
+            every.take(given.every_view, started, browser, given.named)
         for kind, take in KINDS.items():
-            if only in (None, kind):
+            if not given.every_view and given.only in (None, kind):
                 take(started, browser)
         browser.close()
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import threading
-from collections import deque
-from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from tests.pictures.bridges import allowing, bridge
+from tests.pictures.every import extension_browser
 from tests.pictures.stills import Shot, keep, shoot
-from tests.support.browser import ARGUMENTS
-from tests.support.extension import FOLDER, ORIGIN, USE, WATCH
+from tests.pictures.views import until
+from tests.support.extension import ORIGIN, USE, WATCH
 from tests.support.page_server import PageServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser, BrowserType
 
     from tests.pictures.demo import Demo
@@ -46,56 +39,22 @@ def take(started: Demo, browser: Browser) -> None:
     upload = started.jobs.submit("techstack", {"path": "web"}, name="your upload", job_id="upload-17")
     started.jobs.wait(upload.job_id, "techstack")
     pages: dict[str, bytes] = {}
-    with PageServer(pages.get) as server, _bridge(started, server.origin, ORIGIN) as url:
+    with PageServer(pages.get) as server, bridge(started.redis_url, *allowing(server.origin, ORIGIN)) as url:
         pages["page.html"] = _PAGE.format(url=url, job_id=upload.job_id).encode()
         shoot(browser, Shot("elements", f"{server.origin}/page.html", 600, _ELEMENTS_ARE_THERE, width=720))
         _extension(started, browser.browser_type, url, upload.job_id)
-
-
-@contextmanager
-def _bridge(started: Demo, *origins: str) -> Iterator[str]:
-    """Run a bridge on the demo's Redis that allows pages of these origins. Yield its URL."""
-    command = [sys.executable, "-m", "jobws", "serve", "--redis", started.redis_url, "--queues", "*", "--port", "0"]
-    for origin in origins:
-        command += ["--allow-origin", origin]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if " serves http" in line)
-        # A full pipe would stop the bridge.
-        threading.Thread(target=lambda: deque(process.stderr or (), 0), daemon=True).start()
-        yield next(word for word in line.split() if word.startswith("http")).rstrip(",;")
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _extension(started: Demo, chromium: BrowserType, url: str, upload: str) -> None:
     """Watch three jobs in the extension, and take its popup. It needs the whole browser."""
     missing = started.jobs.submit("techstack", {"path": "sever"}, name="a typo", job_id="upload-18").job_id
     going = started.jobs.submit("analyzer", {"path": "."}, name="scan all", job_id="scan-4").job_id
-    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        context = chromium.launch_persistent_context(
-            profile,
-            executable_path=shutil.which("chromium"),
-            args=[*ARGUMENTS, "--enable-unsafe-extension-debugging"],
-            ignore_default_args=["--disable-extensions"],
-            viewport={"width": 380, "height": 400},
-            color_scheme="light",
-            locale="en-GB",
-            timezone_id="UTC",
-        )
-        try:
-            assert context.browser is not None
-            context.browser.new_browser_cdp_session().send("Extensions.loadUnpacked", {"path": str(FOLDER)})
-            page = context.new_page()
-            page.goto(f"{ORIGIN}/options.html")
-            page.evaluate(USE, [url, ""])
-            for queue, job_id in (("techstack", missing), ("techstack", upload), ("analyzer", going)):
-                page.evaluate(WATCH, {"queue": queue, "jobId": job_id})
-            page.goto(f"{ORIGIN}/popup.html")
-            while not page.evaluate(_POPUP_IS_THERE):  # its policy stops the way in which Playwright waits
-                page.wait_for_timeout(50)
-            keep(page, "extension", "true")
-        finally:
-            context.close()
+    with extension_browser(chromium) as context:
+        page = context.new_page()
+        page.goto(f"{ORIGIN}/options.html")
+        page.evaluate(USE, [url, ""])
+        for queue, job_id in (("techstack", missing), ("techstack", upload), ("analyzer", going)):
+            page.evaluate(WATCH, {"queue": queue, "jobId": job_id})
+        page.goto(f"{ORIGIN}/popup.html")
+        until(page, _POPUP_IS_THERE)
+        keep(page, "extension", "true")
