@@ -169,10 +169,12 @@ def _elements(page: Page, on: Stage) -> None:
     )
 
 
+# They have what was before the page was opened, which it asks for later.
+_LINES: Final = "[...document.querySelectorAll('.spark .line.done')].every((each) => each.getBBox().width > 100)"
 _PALETTE: Final = "document.querySelectorAll('.palette li').length > 4"
 _ROWS: Final = "document.querySelectorAll('.list .job').length > 3"
 VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
-    "queues": ("{open}/", says(".row .name", "mails no worker"), says(".row .name", "techstack")),
+    "queues": ("{open}/", says(".row .name", "mails no worker"), says(".row .name", "techstack"), _LINES),
     "queues-none": ("{empty}/", says(".empty", "There is no queue yet.")),
     "jobs": ("{open}/#/queues/techstack", _ROWS),
     "jobs-many": ("{open}/#/queues/mails", _ROWS, _new_jobs),
@@ -196,7 +198,10 @@ VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
         clicked(".group summary", says(".group[open] li", "a port without a server")),
     ),
     "failed-none": ("{open}/#/queues/mails/failed", says(".empty", "No job of this queue has failed.")),
-    "logs": ("{open}/#/logs", "document.querySelector('jobws-logs')?.shadowRoot.querySelector('.lines time')"),
+    "logs": (
+        "{open}/#/logs",
+        "document.querySelector('jobws-logs')?.shadowRoot.querySelectorAll('.lines time').length > 30",
+    ),
     "logs-none": ("{empty}/#/logs", "document.querySelector('jobws-logs')?.shadowRoot.querySelector('.log')"),
     "submit": ("{open}/#/queues/techstack/submit", "document.querySelector('textarea')?.value.includes('path')"),
     "submit-wrong": (
@@ -208,7 +213,7 @@ VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
     "question-remove": (
         "{open}/#/jobs/{waiting}",
         says(".jobhead .chip", "waiting"),
-        clicked(".actions .danger", says("dialog[open]", "Remove job")),
+        clicked(".actions .danger", says("dialog[open]", "Remove “monthly letter” of mails?")),
     ),
     "question-pause": (
         "{open}/#/queues/mails",

@@ -74,7 +74,7 @@ export function Actions({ bridge }, job) {
         {
           type: 'button',
           onclick: () =>
-            act(bridge, action, { queue, jobId }, `${TITLES[action]} job ${jobId} of ${queue}?`, DONE[action]),
+            act(bridge, action, { queue, jobId }, `${TITLES[action]} “${job.name || jobId}” of ${queue}?`, DONE[action]),
         },
         TITLES[action],
       ),

@@ -27,7 +27,8 @@ export function FailedView(page, queue) {
   const empty = h('p.empty', {}, 'Loading …');
   const all = h('button', { type: 'button', hidden: true, onclick: retryAll }, 'Retry all failed');
   const sum = h('span.hint', { role: 'status' });
-  const node = h('section.view', {}, head.node, h('div.line', {}, sum, all), empty, list);
+  const line = h('div.line', {}, sum, all);
+  const node = h('section.view', {}, head.node, line, empty, list);
   const left = new AbortController();
   const groups = new Map(); // their elements, by shape
   const again = Again(read);
@@ -56,6 +57,7 @@ export function FailedView(page, queue) {
       if (list.children[index] !== group.node) list.insertBefore(group.node, list.children[index] ?? null);
     });
     empty.hidden = jobs.size > 0;
+    line.hidden = !jobs.size;
     say(empty, loaded ? 'No job of this queue has failed.' : 'Loading …');
     say(sum, jobs.size ? `${plural(jobs.size, 'failed job')} for ${plural(sorted.length, 'reason')}` : '');
     all.hidden = !jobs.size || !bridge.rights.may('write:queues:retry', queue);

@@ -65,6 +65,8 @@ let shown = null;
 function tell(state, detail) {
   status.tell(state, detail);
   if (state === 'expiring') tokens.ask('The token expires soon. Give a new one to go on.');
+  if (state === 'offline' && !shown)
+    main.replaceChildren(h('div.view', {}, h('p.empty', {}, 'The bridge does not answer. The page tries again.')));
   if (state !== 'begun') return;
   queues.begin();
   route();

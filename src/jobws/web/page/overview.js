@@ -112,7 +112,7 @@ function Row(queue) {
     const { oldestWaitingSeconds } = queue.stats ?? {};
     const waited =
       typeof oldestWaitingSeconds === 'number' ? oldestWaitingSeconds * 1000 + Date.now() - queue.statsAt : null;
-    say(oldest, waited === null ? NOTHING : duration(Math.floor(waited / 1000) * 1000));
+    say(oldest, waited === null ? NOTHING : duration(Math.ceil(waited / 1000) * 1000));
     mark(oldest, 'late', waited > 60000);
     spark.draw([queue.done, queue.bad], Date.now());
   }

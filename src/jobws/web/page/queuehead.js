@@ -57,12 +57,12 @@ export function QueueHead({ bridge, queues, onQueues }, queue, view) {
     const told = stats
       ? [
           known(stats.completedPerMinute) &&
-            `${number(stats.completedPerMinute)} completed and ${number(stats.failedPerMinute)} failed in the last minute`,
+            `${number(stats.completedPerMinute)} completed, ${number(stats.failedPerMinute)} failed per minute`,
           known(stats.workers) && `${number(stats.workers)} ${stats.workers === 1 ? 'worker' : 'workers'}`,
           known(stats.oldestWaitingSeconds) && `oldest waiting ${duration(stats.oldestWaitingSeconds * 1000)}`,
         ].filter(Boolean)
       : [];
-    say(facts, told.join(' · ') || '\u00a0');
+    say(facts, told.map((each) => each.replaceAll(' ', '\u00a0')).join(' · ') || '\u00a0');
     mark(facts, 'unknown', !told.length);
   }
   draw();

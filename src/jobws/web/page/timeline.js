@@ -53,18 +53,18 @@ export function Timeline() {
           { 'data-state': STATE_OF[event] ?? event },
           h('time', { title: whole(at) }, exact(at)),
           h('span.event', {}, event),
+          h('span.delta', {}, index ? `+${duration(at - shown[index - 1].at)}` : ''),
           h(
             'span.note-text',
             {},
             [
-              data.prev && `after ${data.prev}`,
+              index && data.prev && data.prev !== shown[index - 1].event && `after ${data.prev}`,
               event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`,
               data.failedReason,
             ]
               .filter(Boolean)
               .join(', '),
           ),
-          h('span.delta', {}, index ? `+${duration(at - shown[index - 1].at)}` : ''),
         ),
       ),
     );
@@ -109,6 +109,7 @@ export function Timeline() {
         sum[RUNNING] !== undefined && `ran ${duration(sum[RUNNING])}`,
         attempts > 1 && `${number(attempts)} attempts`,
       ].filter(Boolean);
+      node.parentNode.hidden = !all.length && !marks.length;
       say(sums, told.join(' · '));
       bar.setAttribute('aria-label', told.join(', ') || 'no times are known');
     },

@@ -81,7 +81,7 @@ export function WhoDialog(bridge, tokens) {
           'div.buttons',
           {},
           bridge.token &&
-            h('button', { type: 'button', onclick: () => (node.close(), bridge.forget()) }, 'Forget the token'),
+            h('button', { type: 'button', onclick: () => (node.close(), bridge.forget()) }, 'Forget token'),
           bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Another token'),
           h('button.primary', { type: 'button', onclick: () => node.close() }, 'Close'),
         ),

@@ -29,6 +29,8 @@ const LOGS = `
 .log [data-level=critical] .level { font-weight: 700; }
 .log .lost { color: var(--warn); display: block !important; }
 @container (max-width: 520px) {
+  .tools input { order: 1; flex-basis: 100%; }
+  .tools .note { margin-inline-end: auto; }
   .log .lines > div { grid-template-columns: max-content 1fr; padding-bottom: 4px; }
   .log .text { grid-column: 1 / -1; }
 }
@@ -139,8 +141,8 @@ function line({ lost, time, level, source, message, queue, jobId }) {
     h(
       'span',
       { className: 'text' },
-      h('span', { className: 'about', textContent: `${about}  ` }),
       h('span', { className: 'message', textContent: message }),
+      h('span', { className: 'about', textContent: `  ${about}` }),
     ),
   );
   node.dataset.level = level;

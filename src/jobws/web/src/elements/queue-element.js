@@ -15,8 +15,8 @@ const ALWAYS = ['waiting', 'active', 'delayed', 'completed', 'failed'];
 const STATES = ['waiting', 'prioritized', 'active', 'delayed', 'waiting-children', 'completed', 'failed'];
 
 const QUEUE = `
-.counts { display: flex; flex-wrap: wrap; gap: 8px; margin: 0; }
-.counts div { flex: 1 1 86px; padding: 8px 12px; border-radius: calc(var(--radius) - 2px); background: var(--sunken); }
+.counts { display: grid; grid-template-columns: repeat(auto-fit, minmax(86px, 1fr)); gap: 8px; margin: 0; }
+.counts div { padding: 8px 12px; border-radius: calc(var(--radius) - 2px); background: var(--sunken); }
 .counts dt { font-size: 12px; color: var(--muted); }
 .counts dd { margin: 0; font-size: 20px; line-height: 1.3; font-weight: 600; font-variant-numeric: tabular-nums; }
 .counts .none dd { color: var(--muted); font-weight: 400; }
