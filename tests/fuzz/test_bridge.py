@@ -1,4 +1,4 @@
-"""A bridge with keys, over sockets: whatever comes, it answers, logs no error, and has nothing left of a client."""
+"""A bridge with keys or an authorizer, over sockets: whatever comes, it answers, logs no error, and keeps nothing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobws.access.scope import parse_scope
+from tests.fuzz.deciders import DECIDERS, Decider, decided
 from tests.fuzz.frames import CLOSE_CODES, SCOPES, Message, check_frame, data_of_jobs, data_of_logs, messages
 from tests.fuzz.mutations import changed_text
 from tests.support import eventually
+from tests.support.bridge import live_bridge
 from tests.support.left import nothing_left
 from tests.support.peer import Peer
 from tests.support.sight import sight
 from tests.support.signing import SECRET
-from tests.support.tokens import jwt, keyed_bridge
+from tests.support.tokens import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.support.bridge import Live
     from tests.support.redis import Redis
@@ -47,8 +49,14 @@ def may_read(scope: str | None) -> bool:
     return seen.may_read("http", "1") or seen.may_read_lines("http")
 
 
+@pytest.fixture(params=DECIDERS)
+def decider(request: pytest.FixtureRequest) -> Iterator[Decider]:
+    with decided(request.param, TOKENS) as found:
+        yield found
+
+
 @asynccontextmanager
-async def watched_bridge(redis: Redis, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Live]:
+async def watched_bridge(redis: Redis, caplog: pytest.LogCaptureFixture, decider: Decider) -> AsyncIterator[Live]:
     """A bridge with one job. At the end it must have logged no error, and have nothing left of its clients."""
     secret = TOLD_OF_THE_JOB.decode()
     redis.add_job("http", "1", state="completed", returnvalue=json.dumps(secret), finishedOn=1795435730000)
@@ -57,7 +65,8 @@ async def watched_bridge(redis: Redis, caplog: pytest.LogCaptureFixture) -> Asyn
     redis.make_queue("sparql")
     redis.add_log(secret, queue="http", jobId="1", source="worker")
     caplog.set_level(logging.ERROR)
-    async with keyed_bridge(redis.url, requests_per_minute=10**9, log_lines_per_minute=10**9) as live:
+    many: dict[str, Any] = {"requests_per_minute": 10**9, "log_lines_per_minute": 10**9}
+    async with live_bridge(redis.url, authorize=decider.authorize, **decider.settings, **many) as live:
         yield live
         await eventually(lambda: nothing_left(live))
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -86,9 +95,11 @@ def holder(authorization: str | None, cookie: str | None, site: str) -> str | No
     return TOKENS.get(held[0]) if len(held) == 1 else None
 
 
-async def test_headers_prove_what_the_token_in_them_says(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    async with watched_bridge(redis, caplog) as live:
-        await anyio.to_thread.run_sync(check_headers, urlsplit(live.url).netloc)
+async def test_headers_prove_what_the_token_in_them_says(
+    redis: Redis, caplog: pytest.LogCaptureFixture, decider: Decider
+) -> None:
+    async with watched_bridge(redis, caplog, decider) as live:
+        await anyio.to_thread.run_sync(check_headers, urlsplit(live.url).netloc, decider)
 
 
 def ask(netloc: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -98,7 +109,7 @@ def ask(netloc: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
-def check_headers(netloc: str) -> None:
+def check_headers(netloc: str, decider: Decider) -> None:
 
     @FEW
     @given(printable(authorizations), printable(cookies), st.sampled_from(("same-origin", "same-site", "none")))
@@ -109,10 +120,12 @@ def check_headers(netloc: str) -> None:
         for path in ("/whoami", "/jobs/http/1"):
             status, body = ask(netloc, path, headers)
             if scope is None:
-                assert status == 401, body
-                assert json.loads(body)["code"] in ("unauthenticated", "bad-token", "expired")
-            elif path == "/whoami":
+                assert status == 401 or (status == 403 and not decider.verifies), body
+                assert json.loads(body)["code"] in ("unauthenticated", "bad-token", "expired", "forbidden")
+            elif path == "/whoami" and not decider.asks:
                 assert parse_scope(json.loads(body)["scope"]) == parse_scope(scope)
+            elif path == "/jobs/http/1":
+                assert (TOLD_OF_THE_JOB in body) == sight(*scope.split(" ")).may_read("http", "1")
             assert TOLD_OF_THE_JOB not in body or may_read(scope)
 
     check()
@@ -147,8 +160,10 @@ def carried(carrier: str, token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if carrier == "header" else {}
 
 
-async def check_messages(redis: Redis, caplog: pytest.LogCaptureFixture, path: str, data: dict[str, Any]) -> None:
-    async with watched_bridge(redis, caplog) as live:
+async def check_messages(
+    redis: Redis, caplog: pytest.LogCaptureFixture, decider: Decider, path: str, data: dict[str, Any]
+) -> None:
+    async with watched_bridge(redis, caplog, decider) as live:
 
         @FEW
         @given(st.sampled_from(("header", "protocol", "none")), tokens, st.lists(messages(data, tokens), max_size=10))
@@ -159,7 +174,7 @@ async def check_messages(redis: Redis, caplog: pytest.LogCaptureFixture, path: s
             for frame in frames[1:]:
                 check_frame(json.loads(frame))
             assert code is None or code in CLOSE_CODES
-            if carrier != "none" and token in REFUSED:
+            if carrier != "none" and token in REFUSED and (decider.verifies or not token):
                 assert code == (4001 if token == REFUSED[0] else 4500)
             used = {TOKENS.get(token)} if carrier != "none" else set()
             used |= {scope for each, scope in TOKENS.items() if any(each.encode() in text for text in texts)}
@@ -168,9 +183,9 @@ async def check_messages(redis: Redis, caplog: pytest.LogCaptureFixture, path: s
         await anyio.to_thread.run_sync(check)
 
 
-async def test_any_messages_about_jobs(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    await check_messages(redis, caplog, "/ws", data_of_jobs)
+async def test_any_messages_about_jobs(redis: Redis, caplog: pytest.LogCaptureFixture, decider: Decider) -> None:
+    await check_messages(redis, caplog, decider, "/ws", data_of_jobs)
 
 
-async def test_any_messages_about_the_log(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    await check_messages(redis, caplog, "/logs", data_of_logs)
+async def test_any_messages_about_the_log(redis: Redis, caplog: pytest.LogCaptureFixture, decider: Decider) -> None:
+    await check_messages(redis, caplog, decider, "/logs", data_of_logs)

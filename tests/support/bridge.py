@@ -23,6 +23,8 @@ from tests.support.started import PIPE, Started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from jobws.server.authorizer import Authorize
+
 
 QUICK = Pauses(check_seconds=0.1, block_seconds=0.05)
 """Intervals with which streams are checked for lost entries ten times a second."""
@@ -53,13 +55,15 @@ async def live_bridge(
     ready: bool = True,
     pauses: Pauses = USUAL_PAUSES,
     intervals: Intervals = USUAL_INTERVALS,
+    authorize: Authorize | None = None,
     **settings: Any,
 ) -> AsyncIterator[Live]:
     """Serve a bridge on a free loopback port, as `jobws serve` does, until the end of the context.
 
     `ready` waits until the stream of every queue is read. `settings` are fields of `Settings`.
     """
-    bridge = Bridge(Settings(redis=redis_url, port=0, **settings), intervals._replace(streams=pauses))
+    given = Settings(redis=redis_url, port=0, **settings)
+    bridge = Bridge(given, intervals._replace(streams=pauses), authorize=authorize)
     listener = listening_socket("127.0.0.1", 0)
     urls: list[str] = []
     started = anyio.Event()
