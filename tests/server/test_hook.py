@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,39 @@ async def test_a_function_that_takes_too_long_lets_nobody_in() -> None:
         raise AssertionError
 
     assert await Hook(forever, seconds=0.01).of_request(Headers({}), None) is None
+
+
+async def test_anything_but_an_identity_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
+    async def truthy(_headers: Mapping[str, str], _token: str | None) -> Any:
+        return {"sub": "ann", "scope": "admin"}
+
+    with pytest.raises(TokenRefusedError):
+        await Hook(truthy).identify(Carried(Carrier.HEADER, "ann"))
+    assert await Hook(truthy).of_request(Headers({}), None) is None
+    assert caplog.messages == ["authenticate returned dict, not an Identity, so the client is refused"] * 2
+
+
+async def test_a_function_that_fails_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token, session = "secret-token.of.ann", "session-of-ann-0123456789"
+    users: dict[str, Identity] = {}
+
+    async def by_token(_headers: Mapping[str, str], token: str | None) -> Identity | None:
+        return users[token or ""]
+
+    async def by_cookie(headers: Mapping[str, str], _token: str | None) -> Identity | None:
+        return users.get(headers["cookie"]) or users[headers["cookie"].partition("session=")[2]]
+
+    headers = Headers({"cookie": f"theme=dark; session={session}", "authorization": f"Bearer {token}"})
+    with pytest.raises(TokenRefusedError):
+        await Hook(by_token).of_request(headers, Carried(Carrier.HEADER, token))
+    with pytest.raises(TokenRefusedError):
+        await Hook(by_token).identify(Carried(Carrier.AUTHENTICATE, token))
+    assert await Hook(by_cookie).of_request(headers, None) is None
+    assert caplog.text.count("KeyError: '…'") == 3
+    assert "in by_cookie" in caplog.text
+    assert token not in caplog.text
+    assert session not in caplog.text
 
 
 @pytest.mark.parametrize("settings", [{"jwt_secret": "x" * 32}, {"auth": False}])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
+import traceback
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 
+from jobws.access.identity import Identity
 from jobws.errors import TokenRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from jobws.access.carrier import Carried
-    from jobws.access.identity import Identity
     from jobws.server.authentication import Sign
 
 HOOK_SECONDS: Final = 5.0
+# What is shorter is no secret, but may be a word of the traceback, such as the name of a cookie.
+LEAST_SECRET_CHARACTERS: Final = 12
 
 Authenticate: TypeAlias = "Callable[[Mapping[str, str], str | None], Awaitable[Identity | None]]"
 """A function that says who sends a request. It gets the headers, with names in lower case, and the token or None."""
@@ -31,8 +35,8 @@ class Hook:
     Args:
         authenticate: Returns who a client is. None means that it does not know the client: one with a token is refused,
             and one without counts as unauthenticated, so it may use only what needs no token. If the function raises
-            TokenRefusedError, the client is refused with this error. If the function raises any other exception, or
-            takes too long, this counts as None.
+            TokenRefusedError, the client is refused with this error. If the function raises any other exception, takes
+            too long, or returns anything else, this counts as None.
         seconds: How long the function may take.
     """
 
@@ -73,9 +77,25 @@ class Hook:
     async def _ask(self, headers: Mapping[str, str], token: str | None) -> Identity | None:
         try:
             with anyio.fail_after(self._seconds):
-                return await self._authenticate(headers, token)
+                found: object = await self._authenticate(headers, token)
+            if found is None or isinstance(found, Identity):
+                return found
+            _log.error("authenticate returned %s, not an Identity, so the client is refused", type(found).__name__)
         except TokenRefusedError:
             raise
         except Exception:  # noqa: BLE001 - an error of the app lets nobody in
-            _log.exception("authenticate failed, so the client is refused")
-            return None
+            told = _without_secrets(traceback.format_exc(), headers, token)
+            _log.error("authenticate failed, so the client is refused\n%s", told)
+        return None
+
+
+def _without_secrets(text: str, headers: Mapping[str, str], token: str | None) -> str:
+    """Return the text without the token, and without what the headers Authorization and Cookie hold.
+
+    The app may look for one of these in a dictionary, and a KeyError tells what was not found.
+    """
+    given = [headers.get(name, "") for name in ("authorization", "cookie")]
+    for secret in sorted(re.split(r"[\s;=]+", " ".join([token or "", *given])), key=len, reverse=True):
+        if len(secret) >= LEAST_SECRET_CHARACTERS:
+            text = text.replace(secret, "…")
+    return text
