@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jobws.protocol.log.records import DEFAULT_STREAM
 from tests.support.access_table import add_below
 from tests.support.http import Answer, exchange
 
@@ -26,7 +27,8 @@ def state(body: Any) -> object:
 class Operation(NamedTuple):
     """A request for the job ID, and what its answer shows to clients that may send it.
 
-    `before` makes of Redis what the request needs, and `changed` says whether the request had its effect.
+    `before` makes of Redis what the request needs, and `changed` says whether the request had its effect. `until` is
+    what the answer is read up to, if it has no end. `own` says what is shown to a client that may read the other queue.
     """
 
     method: str
@@ -35,6 +37,8 @@ class Operation(NamedTuple):
     shows: Callable[[Any], object]
     before: Callable[[Redis], object] = lambda _redis: None
     changed: Callable[[Redis], object] = lambda _redis: True
+    until: str = ""
+    own: Callable[[Any], object] = lambda _body: False
 
 
 def job_in(state: str) -> Callable[[Redis], object]:
@@ -79,6 +83,28 @@ def resume(redis: Redis) -> None:
     redis.client.hdel("bull:http:meta", "paused")
 
 
+def add_progress(redis: Redis) -> None:
+    for queue in ("http", "sparql"):
+        redis.add_event(queue, "progress", "another", data="1")
+
+
+def told_progress(body: str) -> bool:
+    return '"jobId":"another"' in body
+
+
+def without_new(redis: Redis) -> None:
+    redis.client.delete("bull:http:wait", f"bull:http:{HERE}-new", DEFAULT_STREAM)
+
+
+def has_new(redis: Redis) -> object:
+    return redis.client.hexists(f"bull:http:{HERE}-new", "timestamp")
+
+
+def has_line(redis: Redis) -> bool:
+    lines: Any = redis.client.xrange(DEFAULT_STREAM)
+    return [fields[b"message"] for _, fields in lines] == [HERE.encode()]
+
+
 def of_job(body: Any) -> bool:
     return bool(body == {"queue": "http", "jobId": HERE})
 
@@ -88,6 +114,9 @@ def of_queue(body: Any) -> bool:
 
 
 FAILED, DELAYED, COMPLETED = job_in("failed"), job_in("delayed"), job_in("completed")
+NEW: Final = {"data": 1, "jobId": "ID-new"}
+# From the beginning of both queues: {"http":"0-0","sparql":"0-0"}.
+ALL: Final = "lastEventId=eyJodHRwIjoiMC0wIiwic3BhcnFsIjoiMC0wIn0"
 OPERATIONS: Final = {
     "GET job": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
     "GET job in flow": Operation("GET", "/jobs/http/ID", None, lambda body: body["returnvalue"] == 42),
@@ -114,10 +143,20 @@ OPERATIONS: Final = {
     "GET events": Operation(
         "GET", "/events?job=ID&queue=http&until=end", None, lambda body: "event: completed" in body
     ),
-    # A stream of a whole queue does not end.
-    "GET ... queue": Operation("HEAD", "/events?queue=http&lastEventId=e30", None, lambda body: body == ""),
-    "GET ... every": Operation("HEAD", "/events?queue=*&lastEventId=e30", None, lambda body: body == ""),
-    "GET ... numbers": Operation("HEAD", "/events?queue=http&events=queue-stats", None, lambda body: body == ""),
+    "GET ... queue": Operation(
+        "GET", f"/events?queue=http&events=*&{ALL}", None, told_progress, add_progress, until="event: progress"
+    ),
+    "GET ... every": Operation(
+        *("GET", f"/events?queue=*&events=*&{ALL}", None, told_progress, add_progress),
+        until="event: progress",
+        own=told_progress,
+    ),
+    "GET ... numbers": Operation(
+        *("GET", "/events?queue=http&events=queue-stats", None),
+        lambda body: '"completed":1' in body,
+        COMPLETED,
+        until="event: queue-stats",
+    ),
     "POST events": Operation(
         "POST",
         "/events?wait=0",
@@ -134,21 +173,31 @@ OPERATIONS: Final = {
     "POST ... queue": Operation(
         "POST",
         "/events?wait=0",
-        [{"event": "subscribe-queue", "data": "http", "ref": "ID"}],
-        lambda body: '"event":"ack"' in body,
+        [{"event": "subscribe-queue", "data": {"queue": "http", "events": ["*"], "after": "0-0"}, "ref": "ID"}],
+        told_progress,
+        add_progress,
     ),
     "POST ... numbers": Operation(
         "POST",
-        "/events?wait=0",
+        "/events?wait=50",
         [{"event": "subscribe-queue", "data": {"queue": "http", "events": ["queue-stats"]}, "ref": "ID"}],
-        lambda body: '"event":"ack"' in body,
+        lambda body: '"event":"queue-stats"' in body,
     ),
-    "POST job": Operation("POST", "/jobs/http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
-    "POST by query": Operation("POST", "/jobs?queue=http", {"data": 1, "jobId": "new-ID"}, lambda body: body["jobId"]),
-    "POST analyze": Operation("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),
-    "GET queues": Operation("GET", "/queues", None, lambda body: body["queues"]),
+    "POST job": Operation("POST", "/jobs/http", NEW, lambda body: body["jobId"], without_new, has_new),
+    "POST by query": Operation("POST", "/jobs?queue=http", NEW, lambda body: body["jobId"], without_new, has_new),
+    "POST analyze": Operation(
+        *("POST", "/analyze/http", {"id": "ID"}, lambda body: body["jobId"]),
+        without_new,
+        lambda redis: redis.client.llen("bull:http:wait") == 1,
+    ),
+    "GET queues": Operation(
+        *("GET", "/queues", None, lambda body: body["queues"][0]["queue"] == "http"),
+        own=lambda body: [each["queue"] for each in body["queues"]] == ["sparql"],
+    ),
     "GET metrics": Operation("GET", "/metrics", None, lambda body: "jobws_queues 2.0" in body),
-    "POST logs": Operation("POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1),
+    "POST logs": Operation(
+        "POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1, without_new, has_line
+    ),
     "POST retry": Operation("POST", "/jobs/http/ID/retry", None, of_job, FAILED, waits),
     "POST promote": Operation("POST", "/jobs/http/ID/promote", None, of_job, DELAYED, waits),
     "DELETE job": Operation("DELETE", "/jobs/http/ID", None, of_job, COMPLETED, is_gone),
@@ -178,7 +227,8 @@ def send(url: str, name: str, job_id: str, token: str | None) -> Answer:
     operation = OPERATIONS[name]
     body = None if operation.body is None else json.loads(json.dumps(operation.body).replace("ID", job_id))
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return exchange(operation.method, url + operation.path.replace("ID", job_id), body, headers)
+    path = operation.path.replace("=ID", f"={job_id}").replace("/ID", f"/{job_id}")
+    return exchange(operation.method, url + path, body, headers, operation.until)
 
 
 def serves(route: tuple[str, str], operation: Operation) -> bool:

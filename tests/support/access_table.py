@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # with every right for another queue, one with every right for another job, one with the rights of the third column, one
 # with the right of the second column, and an admin.
 #
-# A cell is the status. `no` is the status 200 with a refusal in place of the job. The last row follows a flow, which
-# the bridge may look at again after its client has left.
+# A cell is the status. `no` is the status 200 with a refusal in place of the job, and `own` the status 200 with the
+# other queue alone. The last row follows a flow, which the bridge may look at again after its client has left.
 HTTP: Final = """
 GET job          | read:jobs:http/ID          | write:jobs:http read:queues:http  | 401 401 401 401 403 403 403 200 200
 GET job in flow  | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401 403 403 403 200 200
@@ -36,7 +36,7 @@ GET ... and wait | read:jobs:http/ID          | write:jobs:* read:queues:*      
 POST lookup      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no 403 200 200
 GET events       | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401 403 403 403 200 200
 GET ... queue    | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401 403 403 403 200 200
-GET ... every    | read:jobs:http             | read:jobs:*/ID read:queues:*      | 401 401 401 401 200 403 403 200 200
+GET ... every    | read:jobs:http             | read:jobs:*/ID read:queues:*      | 401 401 401 401 own 403 403 200 200
 GET ... numbers  | read:queues:http           | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 200 200
 POST events      | read:jobs:http/ID          | write:jobs:* read:queues:*        | 401 401 401 401  no  no  no 200 200
 POST ... queue   | read:jobs:http             | read:jobs:http/ID read:queues:*   | 401 401 401 401  no  no  no 200 200
@@ -44,7 +44,7 @@ POST ... numbers | read:queues:http           | read:jobs:* write:queues:*:retry
 POST job         | write:jobs:http            | read:jobs:* write:jobs:http:retry | 401 401 401 401 403 403 403 202 202
 POST by query    | write:jobs:*               | read:jobs:* write:jobs:*:retry    | 401 401 401 401 403 403 403 202 202
 POST analyze     | write:jobs:http            | read:jobs:* write:queues:*:retry  | 401 401 401 401 403 403 403 202 202
-GET queues       | read:queues:http           | read:jobs:http write:jobs:http    | 401 401 401 401 200 403 403 200 200
+GET queues       | read:queues:http           | read:jobs:http write:jobs:http    | 401 401 401 401 own 403 403 200 200
 GET metrics      | read:metrics               | read:jobs:* read:queues:*         | 401 401 401 401 403 403 403 200 200
 POST logs        | write:logs                 | read:logs write:jobs:*            | 401 401 401 401 403 403 403 202 202
 POST retry       | write:jobs:http/ID:retry   | write:jobs:* write:queues:*:retry | 401 401 401 401 403 403 403 200 200

@@ -85,8 +85,12 @@ class Answer(NamedTuple):
         return json.loads(self.body) if is_json else self.body.decode()
 
 
-def exchange(method: str, url: str, body: object, headers: dict[str, str]) -> Answer:
-    """Send a request, with `body` as JSON unless it is None."""
+def exchange(method: str, url: str, body: object, headers: dict[str, str], until: str = "") -> Answer:
+    """Send a request, with `body` as JSON unless it is None.
+
+    With `until`, the answer is a stream without an end, which is read until it has this text. An answer that ends
+    before is returned, too.
+    """
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
@@ -95,6 +99,12 @@ def exchange(method: str, url: str, body: object, headers: dict[str, str]) -> An
         connection.request(method, f"{parts.path}?{parts.query}", data, {**headers, **typed})
         response = connection.getresponse()
         kept = {(name.lower(), value) for name, value in response.getheaders() if name.lower() != "date"}
-        return Answer(response.status, frozenset(kept), response.read())
+        received = b""
+        while until.encode() not in received or not until:
+            piece = response.read1()
+            received += piece
+            if not piece:
+                break
+        return Answer(response.status, frozenset(kept), received)
     finally:
         connection.close()
