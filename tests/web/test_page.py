@@ -83,6 +83,17 @@ async def test_the_list_does_not_jump(redis: Redis, chromium: Chromium) -> None:
         )
 
 
+async def test_rows_stay_apart_when_the_window_becomes_narrow(redis: Redis, chromium: Chromium) -> None:
+    for number in range(3):
+        redis.add_job("http", f"n{number}", name="fetch")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await says(page, ".job .title", "fetch")
+        await chromium.run(page.tab.set_viewport_size, {"width": 390, "height": 844})
+        boxes = "[...document.querySelectorAll('.job')].map((each) => each.getBoundingClientRect())"
+        sorted_boxes = f"{boxes}.sort((a, b) => a.top - b.top)"
+        await page.until(f"() => {sorted_boxes}.every(({{ top }}, n, all) => !n || top >= all[n - 1].bottom)")
+
+
 async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chromium) -> None:
     redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
     redis.add_event("http", "added", "7", name="fetch")

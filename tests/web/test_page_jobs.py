@@ -40,14 +40,14 @@ def test_a_job_that_redis_does_not_have_is_dropped() -> None:
 
 
 def test_of_a_progress_only_what_a_row_shows_is_kept() -> None:
-    progress = {"step": "reading", "pages": [1, 2, 3, 4]}
+    progress = {"url": "https://a.example/b", "pages": [1, 2, 3, 4]}
     active: list[Any] = [
         "redis",
         [["1", "active", "5-0", {"progress": progress}], ["2", "active", "5-0", {"progress": 140}]],
     ]
-    assert play(active, *BEGINS)["jobs"] == ['1 n1 active {"step":"reading","pages…', "2 n2 active 100"]
+    assert play(active, *BEGINS)["jobs"] == ["1 n1 active url: https://a.example/b…", "2 n2 active 100"]
     event: list[Any] = ["event", "progress", "2", "6-0", {"data": progress}]
-    assert play(active, *BEGINS, event)["jobs"][1] == '2 n2 active {"step":"reading","pages…'
+    assert play(active, *BEGINS, event)["jobs"][1] == "2 n2 active url: https://a.example/b…"
 
 
 def test_there_is_a_limit_also_of_jobs_that_have_not_ended() -> None:

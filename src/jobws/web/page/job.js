@@ -1,6 +1,6 @@
 /** The view of one job: how it goes on, what it did, and how it ended. */
 
-import { percentOf } from '../src/elements/progress.js';
+import { percentOf, wordsOf } from '../src/elements/progress.js';
 import { ValueTree } from '../src/elements/value-tree.js';
 import { Actions } from './actions.js';
 import { Again } from './again.js';
@@ -15,9 +15,16 @@ import { Timeline } from './timeline.js';
 const UNKNOWN =
   'There is no job with this id. It was removed, or it is not there yet, and appears here as soon as it is added.';
 
-function remaining(rest) {
-  if (!rest) return '';
-  return ` · ${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left`;
+/** Returns how far a job is, in words. `rest` is the time that it still takes, or null. */
+function wordsFor(progress, rest) {
+  const part = percentOf(progress);
+  return [
+    part !== null && `${Math.round(part * 10) / 10} %`,
+    line(wordsOf(progress)),
+    rest && `${rest < 1000 ? 'less than a second' : `about ${duration(Math.round(rest / 1000) * 1000)}`} left`,
+  ]
+    .filter(Boolean)
+    .join(' · ');
 }
 
 export function JobView(page, queue, jobId) {
@@ -82,13 +89,15 @@ export function JobView(page, queue, jobId) {
   );
   const drawn = perFrame(draw);
   const lookAgain = Again(look);
-  let shown = {};
+  const shown = {}; // by place, the value there and its JSON
   let problem = ''; // why the bridge does not tell of this job
 
   function put(place, value) {
+    if (shown[place]?.value === value) return;
     const text = JSON.stringify(value);
-    if (shown[place] === text) return;
-    shown[place] = text;
+    const same = shown[place]?.text === text;
+    shown[place] = { value, text };
+    if (same) return;
     panels[place].hidden = value === undefined;
     ({ result, data, progress })[place].replaceChildren(...(value === undefined ? [] : [ValueTree(value)]));
   }
@@ -107,10 +116,7 @@ export function JobView(page, queue, jobId) {
       meter.firstChild.style.transform = `scaleX(${part / 100})`;
       meter.setAttribute('aria-valuenow', Math.round(part));
     }
-    say(
-      going,
-      state === 'active' && part !== null ? `${Math.round(part * 10) / 10} %${remaining(left(job, now))}` : '',
-    );
+    say(going, state === 'active' ? wordsFor(job.progress, left(job, now)) : '');
     mark(meter, 'stopped', state === 'failed');
     put(
       'progress',
@@ -118,7 +124,7 @@ export function JobView(page, queue, jobId) {
         ? job.progress
         : undefined,
     );
-    put('result', state === 'completed' ? job.result : undefined);
+    put('result', state === 'completed' || state === 'removed' ? job.result : undefined);
     put('data', job.data);
     panels.failure.hidden = state !== 'failed';
     say(failure, job.reason ?? '');
@@ -151,6 +157,7 @@ export function JobView(page, queue, jobId) {
         problem = found.message;
         lookAgain.later();
       } else if (!job.state) job.unknown = true;
+      else if (job.whole) lookWhole(job.whole);
       return drawn();
     }
     lookAgain.done();
@@ -160,6 +167,23 @@ export function JobView(page, queue, jobId) {
     if (found.state === job.state)
       Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
     job.unknown = false;
+    drawn();
+  }
+
+  /** Reads the outcome of a job that is gone, by the id of its event, which was too large for a frame [protocol.md, H11]. */
+  async function lookWhole(event) {
+    job.whole = undefined;
+    try {
+      const { returnvalue, failedReason } = await bridge.get('jobs', { queue, jobId, event });
+      if (ENDED.includes(job.state)) Object.assign(job, { result: returnvalue, reason: failedReason });
+    } catch (error) {
+      problem = error.message;
+      if (error.code === 'gone') problem = 'The outcome was too large for an event, and Redis does not have it any more.';
+      else {
+        job.whole = event;
+        lookAgain.later();
+      }
+    }
     drawn();
   }
 
@@ -180,7 +204,10 @@ export function JobView(page, queue, jobId) {
     job.at = id ?? job.at;
     if (event === 'added' || event === 'active' || ENDED.includes(event)) {
       if (event === 'completed' && 'returnvalue' in told) job.result = told.returnvalue;
-      if (event !== 'removed') look();
+      if (event !== 'removed') {
+        job.whole = told.truncated && id;
+        look();
+      }
     }
     drawn();
   }

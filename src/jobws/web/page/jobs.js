@@ -1,6 +1,6 @@
 /** The jobs of one queue: what Redis has of them, page by page, and what happens while they are shown. */
 
-import { percentOf } from '../src/elements/progress.js';
+import { percentOf, wordsOf } from '../src/elements/progress.js';
 import { Again } from './again.js';
 import { line } from './format.js';
 import { apply, ENDED, EVENTS, isLater, Job, merge, STATES, timeOf } from './model.js';
@@ -13,7 +13,7 @@ const PROGRESS = 24; // characters of a progress that is no percentage
 export const MOST = 10000; // jobs that are kept
 
 /** Returns what a row shows of a progress: a percentage, or a short text. */
-const brief = (progress) => percentOf(progress) ?? (progress ? line(progress, PROGRESS) : undefined);
+const brief = (progress) => percentOf(progress) ?? (line(wordsOf(progress), PROGRESS) || undefined);
 
 /** Returns what a row shows of a snapshot. */
 const slim = ({ jobId, name, state, at, attemptsMade, timestamp, processedOn, finishedOn, progress }) => ({

@@ -44,9 +44,10 @@ export function VirtualList({ label, Row, atEnd, above = () => {} }) {
         rows.set(item, row);
         space.append(row.node);
       }
-      if (row.index !== index) {
-        row.index = index;
-        row.node.style.transform = `translateY(${index * height}px)`;
+      const top = index * height; // rows are higher where the window is narrow
+      if (row.top !== top) {
+        row.top = top;
+        row.node.style.transform = `translateY(${top}px)`;
         row.node.setAttribute('aria-posinset', index + 1);
       }
       row.node.setAttribute('aria-setsize', items.length);

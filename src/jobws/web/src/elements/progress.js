@@ -6,6 +6,8 @@ const WINDOW = 30000;
 const LEAST_PERCENT = 1;
 const LEAST_TIME = 1500;
 
+const DONE = ['done', 'current', 'completed', 'processed', 'count', 'value'];
+const TOTAL = ['total', 'max', 'of'];
 const number = (value, keys) => keys.map((key) => value[key]).find((each) => Number.isFinite(each));
 
 /**
@@ -15,22 +17,34 @@ const number = (value, keys) => keys.map((key) => value[key]).find((each) => Num
 export function percentOf(progress) {
   let percent = progress;
   if (progress && typeof progress === 'object') {
-    const total = number(progress, ['total', 'max', 'of']);
     percent =
       number(progress, ['percent', 'percentage', 'progress']) ??
-      (100 * number(progress, ['done', 'current', 'completed', 'processed', 'count', 'value'])) / total;
+      (100 * number(progress, DONE)) / number(progress, TOTAL);
   }
   return Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : null;
 }
 
-/** Returns what a progress says in words: itself if it is a text, or a text in a key such as `message`; '' if it says nothing. */
+const one = (value) =>
+  value === null || typeof value !== 'object' ? value : Array.isArray(value) ? `[${value.length}]` : '{…}';
+
+/**
+ * Returns what a progress says in words, or '' if it says nothing: itself if it is a text, a text in a key such as `message`, the
+ * two counts that make it a percentage, or, if it is none, all that it holds, in which lists and objects are not written out.
+ */
 export function wordsOf(progress) {
   if (typeof progress === 'string') return progress;
   if (!progress || typeof progress !== 'object') return '';
   const words = ['message', 'text', 'step', 'stage', 'phase', 'status'].map((key) => progress[key]);
-  return (
-    words.find((each) => typeof each === 'string') ?? (percentOf(progress) === null ? JSON.stringify(progress) : '')
-  );
+  const text = words.find((each) => typeof each === 'string');
+  if (text !== undefined) return text;
+  const [done, total] = [number(progress, DONE), number(progress, TOTAL)];
+  if (done !== undefined && total !== undefined) return `${done.toLocaleString()} of ${total.toLocaleString()}`;
+  if (percentOf(progress) !== null) return '';
+  return Array.isArray(progress)
+    ? progress.map(one).join(', ')
+    : Object.entries(progress)
+        .map(([key, value]) => `${key}: ${one(value)}`)
+        .join(', ');
 }
 
 /**

@@ -1,0 +1,122 @@
+"""The page's view of one job, and its row: progress of any shape, and outcomes that no event and no hash hold."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.support.bridge import live_bridge
+from tests.support.page import begin, finish, says
+
+if TYPE_CHECKING:
+    from tests.support.browser import Chromium
+    from tests.support.redis import Redis
+
+ROWS: Final = [{"page": number, "text": "x" * 50} for number in range(100)]
+OUTCOME: Final[dict[str, dict[str, Any]]] = {
+    "completed": {"returnvalue": json.dumps({"rows": ROWS})},
+    "failed": {"failedReason": "too long " * 400},
+}
+SHOWN: Final = {
+    "completed": ".tree .count",
+    "failed": ".failure .reason",
+}
+
+
+def forget(redis: Redis, job_id: str) -> None:
+    """Take a job away, as BullMQ does with `removeOnComplete` and `removeOnFail`."""
+    redis.client.delete(f"bull:http:{job_id}")
+    for each in ("active", "wait"):
+        redis.client.lrem(f"bull:http:{each}", 0, job_id)
+    for each in ("completed", "failed"):
+        redis.client.zrem(f"bull:http:{each}", job_id)
+
+
+@pytest.mark.parametrize("event", ["completed", "failed"])
+async def test_an_outcome_too_large_for_its_event_is_shown_though_its_job_is_gone(
+    redis: Redis, chromium: Chromium, event: str
+) -> None:
+    redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
+    async with (
+        live_bridge(redis.url, queues=("http",), max_result_bytes=1000) as live,
+        chromium.page(live.url + "/#/jobs/http/7") as page,
+    ):
+        await says(page, ".jobhead .chip", "waiting")
+        begin(redis, "http", "7")
+        await says(page, ".jobhead .chip", "active")
+        forget(redis, "7")
+        redis.add_event("http", event, "7", prev="active", **OUTCOME[event])
+        shown = "{1 entry}" if event == "completed" else OUTCOME[event]["failedReason"].strip()
+        await says(page, SHOWN[event], shown)
+        await chromium.run(page.tab.reload)
+        await says(page, SHOWN[event], shown)
+        await says(page, ".jobhead .chip", event)
+        redis.client.xtrim("bull:http:events", maxlen=0)
+        await page.run("location.hash = '#/'")
+        await page.run("location.hash = '#/jobs/http/7'")
+        await says(page, ".jobhead .chip", "unknown")
+
+
+async def test_it_says_that_such_an_outcome_is_gone(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
+    async with (
+        live_bridge(redis.url, queues=("http",), max_result_bytes=1000) as live,
+        chromium.page(live.url + "/#/jobs/http/7") as page,
+    ):
+        await says(page, ".jobhead .chip", "waiting")
+        begin(redis, "http", "7")
+        await says(page, ".jobhead .chip", "active")
+        await chromium.run(page.tab.route, "**/jobs?**", lambda route: route.abort())
+        forget(redis, "7")
+        redis.add_event("http", "completed", "7", prev="active", **OUTCOME["completed"])
+        await says(page, ".jobhead .chip", "completed")
+        redis.client.xtrim("bull:http:events", maxlen=0)
+        await chromium.run(page.tab.unroute, "**/jobs?**")
+        await says(page, ".told", "The outcome was too large for an event, and Redis does not have it any more.")
+
+
+async def test_a_result_stays_though_its_job_is_removed(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await says(page, ".jobhead .chip", "waiting")
+        begin(redis, "http", "7")
+        finish(redis, "http", "7", "fine")
+        await says(page, ".tree", "fine")
+        forget(redis, "7")
+        redis.add_event("http", "removed", "7", prev="completed")
+        await says(page, ".jobhead .chip", "removed")
+        await says(page, ".tree", "fine")
+
+
+@pytest.mark.parametrize(
+    ("progress", "row", "head"),
+    [
+        ({"percent": 40, "message": "reading"}, "40 %", "40 % · reading"),
+        ({"done": 30, "total": 120}, "25 %", "25 % · 30 of 120"),
+        (
+            {"pages": 3, "errors": [1, 2], "site": {"a": 1}},
+            "pages: 3, errors: [2], s…",
+            "pages: 3, errors: [2], site: {…}",
+        ),
+        ("half way", "half way", "half way"),
+    ],
+)
+async def test_progress_of_any_shape_is_read_easily(
+    redis: Redis, chromium: Chromium, progress: object, row: str, head: str
+) -> None:
+    redis.add_job("http", "7", name="fetch", timestamp=int(time.time() * 1000))
+    begin(redis, "http", "7")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await says(page, ".job .chip", "active")
+        redis.client.hset("bull:http:7", "progress", json.dumps(progress))
+        redis.add_event("http", "progress", "7", data=json.dumps(progress))
+        await says(page, ".job .progress", row)
+        assert await page.run("document.querySelector('.job .bar').classList.contains('none')") == ("%" not in row)
+        await page.run("location.hash = '#/jobs/http/7'")
+        await page.until(
+            "(head) => document.querySelector('.going')?.innerText.split(/ · [^·]* left$/)[0] === head", head
+        )
+        assert await page.run("document.querySelector('.meter').hidden") == ("%" not in row)
