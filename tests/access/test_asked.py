@@ -160,3 +160,13 @@ def test_each_caller_has_its_sight() -> None:
         found = sight_of(replace(identity(), rights=rights))
         assert isinstance(found, AskedSight)
         assert found.rights is rights
+
+
+def test_a_verified_token_says_whose_it_is_and_of_two_expiries_the_earlier_one_counts() -> None:
+    verified = replace(identity(), sub="ann", expires_ms=2000)
+    rights = AskedRights(Subject(verified, "the token"), LABELS, _never, TokenInfo("bob", 3000))
+    assert (rights.identity.sub, rights.identity.expires_ms) == ("ann", 2000)
+    rights.token_info = TokenInfo("bob", 1000)
+    assert (rights.identity.sub, rights.identity.expires_ms) == ("ann", 1000)
+    rights.subject = Subject(replace(verified, sub=None), "the token")
+    assert rights.identity.sub == "bob"

@@ -14,7 +14,7 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -196,4 +196,9 @@ class _H11(H11Protocol):
         if head.asks_for_websocket:
             connection: Any = self.connection
             raise UpgradeRequestError(head, bytes(connection.trailing_data[0]))
+        # A proxy in front may believe the other header, and then sees another request in what follows (RFC 9112 §6.3).
+        if {name for name, _ in head.headers} >= {b"content-length", b"transfer-encoding"}:
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
         await super()._create_stream(request)
