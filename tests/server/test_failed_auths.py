@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from jobws.server.failed_auths import MAX_ADDRESSES, FailedAuths
+from jobws.errors import TokenRefusedError
+from jobws.server.failed_auths import LOGGED_PER_MINUTE, MAX_ADDRESSES, FailedAuths
 from tests.support.http import HANDSHAKE, Answer, exchange
 from tests.support.signing import SECRET
 from tests.support.tokens import bearer, jwt, keyed_bridge
@@ -23,23 +24,32 @@ WRONG = {"Authorization": f"Bearer {jwt('admin', key=SECRET[::-1])}"}
 
 def test_a_minute_begins_with_the_first_refusal() -> None:
     failed = FailedAuths(2, Counter())
-    assert [failed.note("a", now) for now in (100, 110, 120, 159)] == [0, 0, 40, 1]
-    assert [failed.note("a", now) for now in (160, 161, 162)] == [0, 0, 58]
-    assert failed.note("b", 162) == 0
+    assert [failed.note("a", now, None) for now in (100, 110, 120, 159)] == [0, 0, 40, 1]
+    assert [failed.note("a", now, None) for now in (160, 161, 162)] == [0, 0, 58]
+    assert failed.note("b", 162, None) == 0
 
 
 def test_an_address_that_is_not_limited_is_not_counted() -> None:
     failed = FailedAuths(0, Counter())
-    assert failed.note(None, 1) == 0
-    assert failed.note("a", 1) == 60
+    assert failed.note(None, 1, None) == 0
+    assert failed.note("a", 1, None) == 60
 
 
 def test_the_table_is_bounded() -> None:
     failed = FailedAuths(1, Counter())
     for number in range(MAX_ADDRESSES + 1):
-        failed.note(str(number), 0)
-    assert failed.note("0", 1) == 0
-    assert failed.note(str(MAX_ADDRESSES), 1) == 59
+        failed.note(str(number), 0, None)
+    assert failed.note("0", 1, None) == 0
+    assert failed.note(str(MAX_ADDRESSES), 1, None) == 59
+
+
+def test_the_log_has_few_lines_whatever_the_addresses_are(caplog: pytest.LogCaptureFixture) -> None:
+    failed, refused = FailedAuths(1000, Counter()), TokenRefusedError("bad-token", "no such key")
+    for number in range(2 * LOGGED_PER_MINUTE):
+        failed.note(str(number) if number % 2 else None, 7, refused)
+    assert caplog.messages == ["token refused (bad-token): no such key"] * LOGGED_PER_MINUTE
+    failed.note(None, 7 + 61 / LOGGED_PER_MINUTE, refused)
+    assert len(caplog.messages) == LOGGED_PER_MINUTE + 1
 
 
 async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PROTOCOLS: Final = b"sec-websocket-protocol"
-
-_log: Final = logging.getLogger(__name__)
 
 
 class Callers:
@@ -80,9 +77,7 @@ class Callers:
     def _refusal(self, scope: Scope, caller: Caller) -> Response | None:
         wait = 0.0
         if isinstance(caller, Refused):
-            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time())
-            if not wait:  # otherwise anyone could fill the log
-                _log.warning("token refused (%s): %s", caller.error.code, caller.error)
+            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time(), caller.error)
         if isinstance(caller, Identity) or _is_for(self._optional, scope):
             return None
         if wait:

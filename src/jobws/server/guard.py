@@ -17,8 +17,8 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 
+from jobws.server.few_lines import FewLines
 from jobws.server.settings import is_loopback
-from jobws.server.websocket.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,7 +30,6 @@ _PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})
 _PROXY_HEADER_PREFIX: Final = "x-forwarded-"
 # OPTIONS is not safe here: a preflight that is refused gets a response that says what to allow.
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-# Otherwise anyone could fill the log, and so push the lines of others out of its stream.
 LOGGED_PER_MINUTE: Final = 20
 _SHOWN_CHARACTERS: Final = 200
 
@@ -55,16 +54,14 @@ class Guard:
         self._app = app
         self._settings = settings
         self._is_loopback_only = settings.auth and not keyed
-        self._logged = TokenBucket(LOGGED_PER_MINUTE, LOGGED_PER_MINUTE / 60, time.monotonic())
+        self._lines = FewLines(LOGGED_PER_MINUTE, time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
         if scope["type"] in ("http", "websocket"):
             refusal = self.refusal(scope)
             if refusal is not None:
-                if self._logged.take(time.monotonic()):
-                    self._logged.take(time.monotonic(), -1)
-                else:
+                if self._lines.one_more(time.monotonic()):
                     _log.warning("%s", refusal)
                 await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
                 return

@@ -100,7 +100,8 @@ class Admission:
         settings: The times and limits.
         tasks: The tasks of the bridge.
         limits: Counts the connections of identities and addresses.
-        note_failed: Called when a token is refused, with the client's address and the time on anyio's clock. Returns
+        note_failed: Called when a token is refused, with the client's address, the time on anyio's clock, and why, or
+            None if the log says so already. Returns
             how many seconds the address must wait, or 0 if its tokens were not refused too often.
 
     Attributes:
@@ -114,7 +115,7 @@ class Admission:
         settings: Settings,
         tasks: Tasks,
         limits: ConnectionLimits,
-        note_failed: Callable[[str | None, float], float],
+        note_failed: Callable[[str | None, float, TokenRefusedError | None], float],
     ) -> None:
         self._authentication = authentication
         self._greeting = greeting
@@ -196,10 +197,8 @@ class Admission:
             return
         if identity is None:
             member.client.reject(request, BAD_TOKEN, now)
-            if self._note_failed(member.address, now):
+            if self._note_failed(member.address, now, refused):
                 member.client.close(GUESSING)
-            elif refused is not None:
-                _log.warning("token refused (%s): %s", refused.code, refused)
             return
         self._renew(member.client, request, identity)
         self._admit(member, identity)
