@@ -2,57 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import pytest
 
 from tests.support.bridge import live_bridge
 from tests.support.client import RawClient, raw_client
 from tests.support.http import call
-from tests.support.node import NodeProcess, install_packages
+from tests.support.workers import QUEUES, Workers, node_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.redis import Redis
 
-QUEUES = ("http", "sparql", "techstack")
-
-
-class Node:
-    """Queues and workers of BullMQ for Node."""
-
-    def __init__(self, process: NodeProcess) -> None:
-        self._process = process
-
-    async def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of tests/node/actions.mjs, and return its answer."""
-        self._process.write_line(json.dumps([method, *arguments]))
-        return json.loads(await anyio.to_thread.run_sync(self._process.read_line))
-
 
 @pytest.fixture
-def node(redis: Redis) -> Iterator[Node]:
-    install_packages()
-    with node_of(redis) as node:
-        yield node
-
-
-@contextmanager
-def node_of(redis: Redis) -> Iterator[Node]:
-    password = redis.server.url.split(":")[2].split("@")[0]
-    with NodeProcess("actions.mjs", str(redis.server.port), password, *QUEUES) as process:
-        yield Node(process)
+def node(redis: Redis) -> Iterator[Workers]:
+    with node_workers(redis) as workers:
+        yield workers
 
 
 async def watch(client: RawClient, queue: str, job_id: str) -> None:
     await client.ask("subscribe-job", {"jobId": job_id, "queue": queue, "events": ["*"]})
 
 
-async def test_a_retried_job_runs_again(redis: Redis, node: Node) -> None:
+async def test_a_retried_job_runs_again(redis: Redis, node: Workers) -> None:
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live, raw_client(live.url) as client:
         await watch(client, "http", "job")
         await node.ask("add", "http", "job", {"do": "recover"})
@@ -63,7 +38,7 @@ async def test_a_retried_job_runs_again(redis: Redis, node: Node) -> None:
         assert {"jobId": "job", "prev": "failed", "queue": "http"} in [frame["data"] for frame in frames]
 
 
-async def test_a_promoted_job_runs_now(redis: Redis, node: Node) -> None:
+async def test_a_promoted_job_runs_now(redis: Redis, node: Workers) -> None:
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live, raw_client(live.url) as client:
         await watch(client, "http", "job")
         await node.ask("add", "http", "job", {"do": "succeed", "result": 1}, {"delay": 3_600_000})
@@ -72,7 +47,7 @@ async def test_a_promoted_job_runs_now(redis: Redis, node: Node) -> None:
         assert (await client.until("completed"))[-1]["data"]["returnvalue"] == 1
 
 
-async def test_a_job_that_a_worker_has_is_not_removed(redis: Redis, node: Node) -> None:
+async def test_a_job_that_a_worker_has_is_not_removed(redis: Redis, node: Workers) -> None:
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live, raw_client(live.url) as client:
         await watch(client, "http", "job")
         await node.ask("add", "http", "job", {"do": "hold"})
@@ -88,7 +63,7 @@ async def test_a_job_that_a_worker_has_is_not_removed(redis: Redis, node: Node) 
         assert await node.ask("state", "http", "job") == "unknown"
 
 
-async def test_the_next_job_of_a_scheduler_is_not_removed(redis: Redis, node: Node) -> None:
+async def test_the_next_job_of_a_scheduler_is_not_removed(redis: Redis, node: Workers) -> None:
     """BullMQ's Python package would say that it was."""
     job_id = await node.ask("every", "http", "hourly")
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live:
@@ -98,7 +73,7 @@ async def test_the_next_job_of_a_scheduler_is_not_removed(redis: Redis, node: No
     assert redis.client.exists(f"bull:http:{job_id}")
 
 
-async def test_a_paused_queue_takes_no_job_until_it_is_resumed(redis: Redis, node: Node) -> None:
+async def test_a_paused_queue_takes_no_job_until_it_is_resumed(redis: Redis, node: Workers) -> None:
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live, raw_client(live.url) as client:
         assert (await call("POST", live.url + "/queues/http/pause"))[0] == 200
         assert await node.ask("paused", "http") is True
@@ -111,7 +86,7 @@ async def test_a_paused_queue_takes_no_job_until_it_is_resumed(redis: Redis, nod
         assert await node.ask("paused", "http") is False
 
 
-async def test_all_failed_jobs_run_once_more(redis: Redis, node: Node) -> None:
+async def test_all_failed_jobs_run_once_more(redis: Redis, node: Workers) -> None:
     """Those that always fail, too, and then they have failed again."""
     async with live_bridge(redis.url, queues=QUEUES, allow_actions=True) as live, raw_client(live.url) as client:
         ids = [f"job-{number}" for number in range(20)]
@@ -128,7 +103,9 @@ async def test_all_failed_jobs_run_once_more(redis: Redis, node: Node) -> None:
 
 
 @pytest.mark.parametrize("children", [False, True])
-async def test_a_flow_is_removed_with_its_children_only_if_asked(redis: Redis, node: Node, *, children: bool) -> None:
+async def test_a_flow_is_removed_with_its_children_only_if_asked(
+    redis: Redis, node: Workers, *, children: bool
+) -> None:
     """One child has ended, one is delayed, and one is below it. Those that stay run to their end."""
     later = {"delay": 3_600_000}
     tree = {

@@ -7,11 +7,12 @@ import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import require
+from tests.support.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,29 +49,8 @@ def _install(npm: str, folder: Path) -> None:
         pytest.skip(reason)
 
 
-class NodeProcess:
+class NodeProcess(Program):
     """A script of tests/node as a process that has printed `ready`. Use it as a context manager."""
 
     def __init__(self, script: str, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [require("node"), str(NODE / script), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        assert self.read_line() == "ready"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def read_line(self) -> str:
-        """Return the next line of its standard output. Only the test's time limit ends the wait."""
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().rstrip("\n")
-
-    def write_line(self, line: str) -> None:
-        assert self._process.stdin is not None
-        print(line, file=self._process.stdin, flush=True)
+        super().__init__(require("node"), str(NODE / script), *arguments)

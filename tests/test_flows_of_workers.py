@@ -1,28 +1,28 @@
-"""With BullMQ for Node: a flow of three levels over three queues, with a job that fails and one that is added later."""
+"""With BullMQ for Node and for Python: a flow of three levels over three queues, with a job that fails and one that is
+added later.
+"""
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import pytest
 import trio
 
 from tests.support.client import raw_client
-from tests.support.flows import FLOW, QUEUES, flow_bridge, told
+from tests.support.flows import FLOW, flow_bridge, told
 from tests.support.http import call
-from tests.support.node import NodeProcess, install_packages
 from tests.support.signing import SECRET
 from tests.support.tokens import bearer
+from tests.support.workers import QUEUES, Workers, node_workers, python_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.support.client import Frame, RawClient
     from tests.support.redis import Redis
 
+EVERYTHING, TWO_QUEUES = "read:jobs:http/top:children", "read:jobs:http read:jobs:sparql"
 # What a job that fails does to the job above it, and how that ends.
 ENDS = {
     "failParentOnFailure": "failed",
@@ -32,24 +32,10 @@ ENDS = {
 }
 
 
-@pytest.fixture
-def node(redis: Redis) -> Iterator[NodeProcess]:
-    install_packages()
-    with node_of(redis) as process:
-        yield process
-
-
-@contextmanager
-def node_of(redis: Redis) -> Iterator[NodeProcess]:
-    password = redis.server.url.split(":")[2].split("@")[0]
-    with NodeProcess("actions.mjs", str(redis.server.port), password, *QUEUES) as process:
-        yield process
-
-
-async def ask(node: NodeProcess, method: str, *arguments: Any) -> Any:
-    """Call a method of tests/node/actions.mjs, and return its answer."""
-    node.write_line(json.dumps([method, *arguments]))
-    return json.loads(await anyio.to_thread.run_sync(node.read_line))
+@pytest.fixture(params=[node_workers, python_workers], ids=["node", "python"])
+def workers(redis: Redis, request: pytest.FixtureRequest) -> Iterator[Workers]:
+    with request.param(redis) as workers:
+        yield workers
 
 
 def job(queue: str, job_id: str, do: str, children: tuple[Any, ...] = ()) -> dict[str, Any]:
@@ -68,20 +54,22 @@ def tree(option: str) -> dict[str, Any]:
     return job("http", "top", do, (below, failing))
 
 
-async def add_late(node: NodeProcess, queue: str) -> None:
+async def add_late(workers: Workers, queue: str) -> None:
     """Wait until `c` and `f` run, and add a job below `a`. It ends as soon as a worker of its queue is free."""
-    while await ask(node, "state", "techstack", "c") != "active" or await ask(node, "state", "http", "f") != "active":
+    while (
+        await workers.ask("state", "techstack", "c") != "active" or await workers.ask("state", "http", "f") != "active"
+    ):
         await trio.sleep(0.01)
-    await ask(node, "add", queue, "late", {"do": "succeed"}, {"parent": {"id": "a", "queue": "bull:sparql"}})
+    await workers.ask("add", queue, "late", {"do": "succeed"}, {"parent": {"id": "a", "queue": "bull:sparql"}})
 
 
-async def end_all(node: NodeProcess) -> None:
+async def end_all(workers: Workers) -> None:
     """Let all jobs go on that wait, and wait until all have ended."""
-    assert await ask(node, "release") == 2
-    while await ask(node, "state", "sparql", "a") != "completed":
+    assert await workers.ask("release") == 2
+    while await workers.ask("state", "sparql", "a") != "completed":
         await trio.sleep(0.01)
-    while await ask(node, "state", "http", "top") not in ("completed", "failed"):
-        await ask(node, "release")
+    while await workers.ask("state", "http", "top") not in ("completed", "failed"):
+        await workers.ask("release")
 
 
 async def outcomes(client: RawClient, count: int) -> list[Frame]:
@@ -94,14 +82,15 @@ async def outcomes(client: RawClient, count: int) -> list[Frame]:
     return frames
 
 
-async def quiet(client: RawClient) -> dict[str, str]:
-    """Ping until the client has positions in all queues. Nothing else may come. Return these positions."""
+async def quiet(client: RawClient, queues: Collection[str] = QUEUES) -> dict[str, str]:
+    """Ping until the client has positions in these queues. Nothing else may come. Return these positions."""
     after: dict[str, str] = {}
-    while not {*QUEUES} <= after.keys():
+    while not {*queues} <= after.keys():
         await client.send("ping")
         *frames, pong = await client.until("pong")
         assert told(frames) == []
         after |= pong["data"]["after"]
+    assert after.keys() == {*queues}
     return after
 
 
@@ -127,20 +116,19 @@ async def tree_of(url: str, scope: str) -> Any:
 
 @pytest.mark.parametrize("option", ENDS)
 async def test_a_flow_is_followed_to_its_end_also_with_a_token_that_may_not_see_a_queue(
-    redis: Redis, node: NodeProcess, option: str
+    redis: Redis, workers: Workers, option: str
 ) -> None:
-    everything, two_queues = "read:jobs:http/top:children", "read:jobs:http read:jobs:sparql"
     async with (
         flow_bridge(redis.url, jwt_secret=SECRET.decode()) as live,
-        raw_client(live.url, headers=list(bearer(everything).items())) as client,
-        raw_client(live.url, headers=list(bearer(two_queues).items())) as limited,
+        raw_client(live.url, headers=list(bearer(EVERYTHING).items())) as client,
+        raw_client(live.url, headers=list(bearer(TWO_QUEUES).items())) as limited,
     ):
-        await ask(node, "flow", tree(option))
+        await workers.ask("flow", tree(option))
         acks = [await each.ask("subscribe-job", FLOW) for each in (client, limited)]
         totals = [ack["data"]["jobs"][0]["tree"]["total"] for ack in acks]
         assert totals == [3, 2]
-        await add_late(node, "techstack")
-        await end_all(node)
+        await add_late(workers, "techstack")
+        await end_all(workers)
         frames = await outcomes(client, 5)
         check(frames, option, ("completed", "c", "a"), ("completed", "late", "a"))
         seen = await outcomes(limited, 3)
@@ -152,27 +140,39 @@ async def test_a_flow_is_followed_to_its_end_also_with_a_token_that_may_not_see_
         assert reasons == (["child bull:http:f failed", "child failed"] if ENDS[option] == "failed" else [None, None])
         # A job with `removeDependencyOnFailure` that has failed is in no list.
         failed = 0 if option == "removeDependencyOnFailure" else 1
-        assert await tree_of(live.url, everything) == {"done": 3, "failed": failed, "total": 3 + failed}
-        assert await tree_of(live.url, two_queues) == {"done": 1, "failed": failed, "total": 1 + failed}
+        assert await tree_of(live.url, EVERYTHING) == {"done": 3, "failed": failed, "total": 3 + failed}
+        assert await tree_of(live.url, TWO_QUEUES) == {"done": 1, "failed": failed, "total": 1 + failed}
 
 
 @pytest.mark.parametrize("option", ENDS)
+@pytest.mark.parametrize(
+    ("scope", "queues", "seen"),
+    [(EVERYTHING, QUEUES, [("completed", "c", "a")]), (TWO_QUEUES, ("http", "sparql"), [])],
+    ids=["everything", "two queues"],
+)
 async def test_across_a_restart_no_outcome_is_missed_and_none_comes_twice(
-    redis: Redis, node: NodeProcess, option: str
+    redis: Redis, workers: Workers, option: str, scope: str, queues: tuple[str, ...], seen: list[tuple[str, str, str]]
 ) -> None:
-    await ask(node, "flow", tree(option))
-    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+    """`seen` are the outcomes of the hidden queue that this client gets."""
+    headers = list(bearer(scope).items())
+    await workers.ask("flow", tree(option))
+    async with (
+        flow_bridge(redis.url, jwt_secret=SECRET.decode()) as live,
+        raw_client(live.url, headers=headers) as client,
+    ):
         after = (await client.ask("subscribe-job", FLOW))["data"]["after"]
-        await add_late(node, "sparql")
+        await add_late(workers, "sparql")
         while told([frame := await client.receive()]) != [("completed", "late", "a")]:
             assert frame["event"] == "pong"
         after |= (await client.until("pong"))[-1]["data"]["after"]
-        after |= await quiet(client)
-    await end_all(node)
-    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
-        await client.ask("subscribe-job", {**FLOW, "after": after})
-        check(await outcomes(client, 4), option, ("completed", "c", "a"))
-        after = await quiet(client)
-    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
-        await client.ask("subscribe-job", {**FLOW, "after": after})
-        await quiet(client)
+        after |= await quiet(client, queues)
+    await end_all(workers)
+    for expected in (seen, None):
+        async with (
+            flow_bridge(redis.url, jwt_secret=SECRET.decode()) as live,
+            raw_client(live.url, headers=headers) as client,
+        ):
+            await client.ask("subscribe-job", {**FLOW, "after": after})
+            if expected is not None:
+                check(await outcomes(client, 3 + len(expected)), option, *expected)
+            after = await quiet(client, queues)
