@@ -114,6 +114,23 @@ test('a running queue is paused and resumed, and both events have nothing but an
   ]);
 });
 
+test('a job that is to be repeated waits while its queue is paused', async () => {
+  const { events, queue, work } = await begin();
+  const again = new Promise((resolve) => events.on('waiting', (args) => args.prev && resolve(args)));
+  const resumed = once(events, 'resumed');
+  work(async ({ attemptsMade }) => {
+    if (attemptsMade) return;
+    await queue.pause();
+    throw new Error('not yet');
+  });
+  const job = await queue.add('test', {}, { attempts: 2, backoff: 0 });
+  assert.deepEqual(await again, { jobId: job.id, prev: 'active' });
+  assert.equal(await queue.getJobCountByTypes('wait'), 1);
+  await queue.resume();
+  await resumed;
+  await job.waitUntilFinished(events);
+});
+
 test('cleaned says how many, as text', async () => {
   const { events, queue, work } = await begin();
   await queue.addBulk(jobs(50));
