@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+from jobws.server.http import token_end
 from jobws.server.intervals import Intervals
 from tests.support import eventually
+from tests.support.authorizer import ANN, Authorizer, asking_bridge
 from tests.support.bridge import live_bridge
 from tests.support.event_source import event_source, frame_source
 from tests.support.http import call
@@ -101,3 +104,20 @@ async def test_only_queues_whose_counts_may_be_read_are_listed(redis: Redis) -> 
         rest = (await call("GET", f"{live.url}/queues?limit=1&cursor={first['cursor']}", **headers))[1]
     assert [each["queue"] for each in (*first["queues"], *rest["queues"])] == ["a", "c"]
     assert rest["cursor"] is None
+
+
+async def test_they_end_when_the_authorizer_says_that_the_token_has_expired(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first it does not say when that will be."""
+    monkeypatch.setattr(token_end, "LOOK_SECONDS", 0.05)
+    redis.add_job("http", "1", state="active")
+    with Authorizer("read:jobs http/1", ttl=0.1) as authorizer:
+        async with (
+            asking_bridge(redis.url, authorizer) as live,
+            event_source(live.url, "1", queue="http", headers=ANN) as source,
+        ):
+            await source.receive()
+            authorizer.extra = {"exp": time.time() - 1}
+            last = (await source.rest())[-1]
+    assert (last.event, last.data) == EXPIRED

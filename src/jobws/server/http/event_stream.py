@@ -88,7 +88,7 @@ class EventStream(Response):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await self._send(send, self._begin)
                 tasks.start_soon(self._ask, client)
-                tasks.start_soon(self._service.close_with_token, self._identity, client)
+                tasks.start_soon(self._service.close_with_token, client)
                 await self._send_events(client, send)
                 await send({"type": "http.response.body", "body": b""})
                 tasks.cancel_scope.cancel()

@@ -222,14 +222,14 @@ class Service:
             session.rehearse(each, sight)
             await turn.pause()
 
-    async def close_with_token(self, identity: Identity, client: InProcessClient) -> None:
-        """Wait until the token of `identity` is no longer accepted, and then close the client.
+    async def close_with_token(self, client: InProcessClient) -> None:
+        """Wait until the client's token is no longer accepted, and then close the client.
 
         If the token never ends, this waits until it is cancelled. If the bridge has neither keys nor a function
         `authenticate`, this returns immediately.
         """
         if self._authentication.required:
-            client.hub_client.close(await token_end(self._authentication, identity))
+            client.hub_client.close(await token_end(self._authentication, client.latest_identity))
 
     async def ask(self, query: RedisQuery[Answer]) -> Answer:
         """Return Redis's answer to a query. Raises RedisUnavailableError, also while the bridge is not running."""

@@ -11,14 +11,22 @@ import anyio
 from jobws.server.websocket.admission import EXPIRED, LOOK_SECONDS, REVOKED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobws.access.identity import Identity
     from jobws.protocol.session import Close
     from jobws.server.authentication import Authentication
 
 
-async def token_end(authentication: Authentication, identity: Identity) -> Close:
-    """Wait until the token of `identity` has expired or is revoked. Return the close code and reason that say which."""
+async def token_end(authentication: Authentication, latest: Callable[[], Identity]) -> Close:
+    """Wait until a client's token has expired or is revoked. Return the close code and reason that say which.
+
+    Args:
+        authentication: Says whether the token is revoked.
+        latest: Returns the client. An authorizer may change its mind about when the token expires.
+    """
     while True:
+        identity = latest()
         left = inf if identity.expires_ms is None else identity.expires_ms / 1000 - time.time()
         if left <= 0:
             return EXPIRED

@@ -70,7 +70,7 @@ async def first_outcome(
     with service.client(None, identity, request.scope[ADDRESS]) as client, anyio.move_on_after(seconds):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
-            tasks.start_soon(service.close_with_token, identity, client)
+            tasks.start_soon(service.close_with_token, client)
             client.subscribe(item)
             client.asked()
             found = await _first(client)

@@ -15,6 +15,7 @@ from jobws.access.asked import AskedRights
 from jobws.access.sights import sight_of
 from jobws.hub.jobs.client import JobClient
 from jobws.hub.jobs.pending import PendingSubscription
+from jobws.server.judging import latest_identity
 from jobws.server.websocket.clients import SLOW, ConnectedClient
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
             self._rights = identity.rights.copy()
             self._rights.in_use = True
             identity = replace(identity, rights=self._rights)
+        self._identity = identity
         self._sight = sight_of(identity)
         super().__init__(clients, self._sight, self._wake)
 
@@ -64,6 +66,10 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
 
     def __exit__(self, *_: object) -> None:
         self.lost()
+
+    def latest_identity(self) -> Identity:
+        """Return who sent the HTTP request, with what an authorizer said of it last."""
+        return latest_identity(self._identity)
 
     def greet(self) -> None:
         """Append the frame `hello` to the outbox, as for a WebSocket."""
