@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 
 from tests.support import eventually
+from tests.support.authorizer import scope_authorizer
 from tests.support.bridge import live_bridge
 from tests.support.left import nothing_left
 from tests.support.requests_of_schema import examine
@@ -34,6 +35,20 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Tested: 35" in done.stdout
         await eventually(lambda: nothing_left(live))
+
+
+@pytest.mark.long
+@pytest.mark.thorough
+@pytest.mark.parametrize("scope", ["admin", "read:jobs:http/1"])
+async def test_nor_is_there_one_with_an_authorizer(redis: Redis, tmp_path: Path, scope: str) -> None:
+    redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
+    limits: dict[str, Any] = {"max_wait_seconds": 0.05, "requests_per_minute": 1_000_000, "authorize_seconds": 60}
+    with scope_authorizer() as authorizer:
+        async with keyed_bridge(redis.url, authorize_url=authorizer.url, **limits) as live:
+            done = await anyio.to_thread.run_sync(examine, live.url, jwt(scope, seconds=1000), tmp_path)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Tested: 35" in done.stdout
+            await eventually(lambda: nothing_left(live))
 
 
 async def test_every_route_is_described(redis: Redis) -> None:

@@ -236,6 +236,7 @@ async def test_few_connections_of_an_address_may_be_without_a_token(redis: Redis
             assert await one_more.closed() == (4003, "20 connections of this address have not authenticated yet")
         async with raw_client(live.url, headers=addresses[1]) as other:
             assert (await other.ask("ping"))["event"] == "pong"
+        assert live.bridge.limited["max_unauthenticated"] == 1
 
 
 async def test_a_client_that_guesses_tokens_is_sent_away(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
