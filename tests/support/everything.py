@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import anyio.to_thread
+from redis import from_url as connect
 
 from jobws.protocol.job_log_position import digest
 from tests.support import eventually
@@ -183,7 +184,8 @@ async def follow(client: RawClient, redis: Redis) -> list[str]:
     while not any("parent" in frame and frame["event"] == "failed" for frame in frames):
         frames.append(await client.receive())
     await client.until_answered("subscribe-queue", WHOLE_QUEUE)
-    await client.until("queue-stats", queue="http")
+    *_, numbers = await client.until("queue-stats", queue="http")
+    assert numbers["data"]["workers"] == 1
     for request in LEAVING:
         await client.until_answered(request["event"], request.get("data"))
     await client.send_raw(f'{{"event": "{CORE[:6]}')
@@ -250,6 +252,9 @@ async def ask_everything(
     fill(redis)
     ways: dict[str, bytes] = {}
     kept = 0
+    # The connection of a worker, whose name and address nobody may learn.
+    worker = connect(redis.url, client_name=f"bull:http:w:{CORE}")
+    address = str(worker.client_info()["addr"])
     async with (
         flow_bridge(
             redis.url,
@@ -291,6 +296,8 @@ async def ask_everything(
         assert REQUESTS.keys() == operations(await get(url, "/openapi.json"))
     ways |= {operation: b"\n".join(answer.body for answer in found) for operation, found in answers.items()}
     ways["log"] = log.text.encode()
+    worker.close()
+    assert not [way for way, sent in ways.items() if address.encode() in sent]
     contents = {operation: [answer.content() for answer in found] for operation, found in answers.items()}
     return Told(b"\n".join([*sent, *ways.values()]), ways, contents, line, whole)
 
