@@ -9,6 +9,7 @@ import anyio
 from jobws.bullmq.actions import BATCH
 from tests.support import eventually
 from tests.support.acting import acting_bridge, events, together
+from tests.support.client import raw_client
 from tests.support.http import call
 
 if TYPE_CHECKING:
@@ -28,6 +29,33 @@ async def test_all_failed_jobs_are_retried(redis: Redis) -> None:
         await eventually(lambda: redis.client.llen("bull:http:wait") == count)
         assert await call("POST", live.url + "/queues/http/retry") == (202, {"queue": "http", "failed": 0})
     assert len(events(redis, "http")) == count
+
+
+async def test_how_far_it_is_is_told_by_the_numbers_of_the_queue(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis.make_queue("http")
+    redis.client.zadd("bull:http:failed", {str(number): number + 1 for number in range(2 * BATCH)})
+    async with acting_bridge(redis.url, queue_stats_seconds=0.02) as live, raw_client(live.url) as client:
+        actions, may_go_on = live.bridge.service.actions, anyio.Event()
+        retry_failed = actions.retry_failed
+
+        async def stop_after_one(queue: Queue, left: int) -> bool:
+            if left == BATCH:
+                await may_go_on.wait()
+            return await retry_failed(queue, left)
+
+        async def failed_and_waiting(*expected: int) -> None:
+            numbers: tuple[int, ...] = ()
+            while numbers != expected:
+                counts = (await client.until("queue-stats"))[-1]["data"]["counts"]
+                numbers = counts["failed"], counts["waiting"]
+
+        monkeypatch.setattr(actions, "retry_failed", stop_after_one)
+        await client.ask("subscribe-queue", {"queue": "http", "events": ["queue-stats"]})
+        await failed_and_waiting(2 * BATCH, 0)
+        await call("POST", live.url + "/queues/http/retry")
+        await failed_and_waiting(BATCH, BATCH)
+        may_go_on.set()
+        await failed_and_waiting(0, 2 * BATCH)
 
 
 async def test_a_job_that_fails_again_meanwhile_is_not_retried_again(
