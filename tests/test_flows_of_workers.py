@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.support.client import raw_client
-from tests.support.flows import FLOW, flow_bridge, told
+from tests.support.flows import FLOW, flow_bridge, outcomes, told
 from tests.support.http import call
 from tests.support.signing import SECRET
 from tests.support.tokens import bearer
@@ -70,16 +70,6 @@ async def end_all(workers: Workers) -> None:
         await trio.sleep(0.01)
     while await workers.ask("state", "http", "top") not in ("completed", "failed"):
         await workers.ask("release")
-
-
-async def outcomes(client: RawClient, count: int) -> list[Frame]:
-    """Return the next frames that tell of jobs."""
-    frames: list[Frame] = []
-    while len(frames) < count:
-        frame = await client.receive()
-        if frame["event"] not in ("ack", "pong"):
-            frames.append(frame)
-    return frames
 
 
 async def quiet(client: RawClient, queues: Collection[str] = QUEUES) -> dict[str, str]:

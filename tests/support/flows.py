@@ -76,6 +76,16 @@ def told(frames: list[Frame]) -> list[tuple[Any, ...]]:
     ]
 
 
+async def outcomes(client: RawClient, count: int) -> list[Frame]:
+    """Return the next frames that tell of jobs."""
+    frames: list[Frame] = []
+    while len(frames) < count:
+        frame = await client.receive()
+        if frame["event"] not in ("ack", "pong"):
+            frames.append(frame)
+    return frames
+
+
 async def until_top(client: RawClient) -> list[Frame]:
     """Return the frames up to the outcome of the job at the top, without `pong`."""
     return [frame for frame in await client.until("completed", jobId="top") if frame["event"] != "pong"]

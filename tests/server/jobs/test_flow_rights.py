@@ -8,7 +8,18 @@ import pytest
 
 from tests.support.authorizer import scope_authorizer
 from tests.support.client import raw_client
-from tests.support.flows import FLOW, add_child, add_flow, end, end_child, end_flow, flow_bridge, told, until_top
+from tests.support.flows import (
+    FLOW,
+    add_child,
+    add_flow,
+    end,
+    end_child,
+    end_flow,
+    flow_bridge,
+    outcomes,
+    told,
+    until_top,
+)
 from tests.support.signing import SECRET
 from tests.support.tokens import bearer, jwt
 
@@ -107,6 +118,24 @@ async def test_a_token_that_allows_less_ends_jobs_below_without_a_word(redis: Re
         add_child(redis, ("http", "top"), "sparql", "d")
         end(redis, "http", "top")
         assert told(await until_top(client)) == [("failed", "b", "top"), ("completed", "top", None)]
+
+
+async def test_a_token_that_allows_more_shows_jobs_below_that_had_ended(redis: Redis) -> None:
+    """Their lists do not change any more."""
+    add_flow(redis)
+    end_flow(redis)
+    async with (
+        flow_bridge(redis.url, **KEYS) as live,
+        raw_client(live.url, headers=list(bearer(TOP).items())) as client,
+    ):
+        await client.ask("subscribe-job", FLOW)
+        await client.until("completed", jobId="top")  # so the lists were read
+        await client.until_answered("authenticate", {"token": jwt(f"{TOP}:children")})
+        assert sorted(told(await outcomes(client, 3))) == [
+            ("completed", "a", "top"),
+            ("completed", "c", "a"),
+            ("failed", "b", "top"),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,23 @@ async def test_children_that_are_added_later_are_found(redis: Redis) -> None:
         await client.until("completed", jobId="d")
 
 
+async def test_a_child_that_takes_the_place_of_another_one_is_found(redis: Redis) -> None:
+    """The lists of its parent have as many jobs as before."""
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", {**FLOW, "events": ["added", "completed"]})
+        end_child(redis, ("sparql", "a"), "techstack", "c")
+        await client.until("completed", jobId="c")  # so the lists were read
+        redis.add_job("sparql", "d", parentKey="bull:http:top")
+        with redis.client.pipeline() as together:
+            together.srem("bull:http:top:dependencies", "bull:techstack:b")
+            together.sadd("bull:http:top:dependencies", "bull:sparql:d")
+            together.xadd("bull:techstack:events", {"event": "removed", "jobId": "b", "prev": "wait"})
+            together.xadd("bull:sparql:events", {"event": "added", "jobId": "d", "name": "test"})
+            together.execute()
+        assert (await client.until("added", jobId="d"))[-1]["parent"] == {"queue": "http", "jobId": "top"}
+
+
 async def test_children_of_a_life_that_ended_before_anybody_looked_are_found(redis: Redis) -> None:
     add_flow(redis)
     async with flow_bridge(redis.url) as live, raw_client(live.url) as client:

@@ -13,7 +13,7 @@ from jobws.errors import ConfigurationError
 from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.settings import Settings
 from tests.chaos.proxy import Proxy
-from tests.support import EVENTUALLY_SECONDS
+from tests.support import EVENTUALLY_SECONDS, eventually
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.demo_worker import Worker
@@ -142,20 +142,30 @@ async def test_a_hundred_listeners_cost_redis_as_much_as_one_and_none_costs_noth
     assert redis.client.info("commandstats").get("cmdstat_client|list", {"calls": 1})["calls"] == 1
 
 
+def readings(redis: Redis) -> int:
+    """How often the numbers of a queue were read."""
+    calls: int = redis.client.info("commandstats")["cmdstat_zcard"]["calls"] // 5
+    return calls
+
+
 def is_about_numbers(command: str) -> bool:
     """Whether only a reading of a queue's numbers sends it. Readers of streams send XLEN to Redis 6.2, too."""
     return command.startswith(("ZCARD", "LLEN", "LRANGE", "HMGET bull:http:meta", "TIME"))
 
 
 async def test_only_changes_are_told(redis: Redis) -> None:
+    """That a job waits for longer is none."""
     redis.make_queue("http")
     async with often(redis.url) as live, raw_client(live.url) as client:
-        await listen(client)
-        with commands(redis) as got:
-            await client.read_up_to("http", redis.add_event("http", "progress", "1", data="1"))
-            wait_for_worker(redis, "1")
-            assert (await told(client))["counts"]["waiting"] == 1
-        assert "ZCARD bull:http:completed" in got
+        wait_for_worker(redis, "1")
+        redis.add_event("http", "completed", "2", returnvalue="1")
+        data = await listen(client)
+        while data["completedPerMinute"] == 0:  # from then on they are read again and again
+            data = await told(client)
+        before = readings(redis)
+        await eventually(lambda: readings(redis) > before + 3)
+        wait_for_worker(redis, "3")
+        assert (await told(client))["counts"]["waiting"] == 2
 
 
 async def test_they_need_the_right_to_the_queue_and_no_other(redis: Redis) -> None:
@@ -214,6 +224,8 @@ async def test_a_job_waits_since_its_event(redis: Redis) -> None:
         redis.client.delete("bull:http:wait")
         redis.client.rpush("bull:http:paused", "new")  # as BullMQ 5 kept the jobs of a paused queue
         assert 50 <= (await oldest() or 0) < 110
+        _, body = await call("GET", live.url + "/queues")
+        assert body["queues"][0]["counts"]["waiting"] == 1
         redis.client.hset("bull:http:ahead", "timestamp", (seconds + 1000) * 1000)
         redis.client.lset("bull:http:paused", 0, "ahead")
         assert await oldest() == 0
