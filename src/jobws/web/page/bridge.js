@@ -92,6 +92,29 @@ export function Bridge(tell, ask) {
         jobs.emit('unsubscribe-job', { queue, jobId });
       };
     },
+    /**
+     * Calls `listener(event, data, parent)` for all events of a job and of the jobs below it that Redis still has, then for those that
+     * come, for gaps, and with `ended` if there are too many jobs below. `parent` is the job above. Events have no positions. Returns
+     * a function that ends this.
+     */
+    followFlow(queue, jobId, listener) {
+      // `jobs.watch` ends with the job, but jobs below may go on, and the job may be retried.
+      const { subscriptions } = bridge.jobs.connection;
+      let watched = { after: { [queue]: '0-0' } };
+      const kept = keep(async () => {
+        watched = subscriptions.begin(queue, jobId, watcher, watched.after);
+      });
+      const watcher = {
+        events: ['*'],
+        children: true,
+        deliver: ({ event, data, parent }) => listener(event, data, parent),
+        answer: kept.works,
+        refuse: (error) => (error.code === 'too-many' ? listener('ended', error) : kept.failed(error)),
+        stopped() {},
+      };
+      kept.begin();
+      return () => (kept.end(), subscriptions.leave(watched));
+    },
     start,
     /** Uses a new token from now on, on a new connection. Rejects if the bridge does not accept it. */
     async use(given) {

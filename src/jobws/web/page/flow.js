@@ -1,27 +1,24 @@
 /** The flow of a job: all jobs below it, as a tree, with their states as they change. */
 
-import { percentOf } from '../src/elements/progress.js';
+import { percentOf, wordsOf } from '../src/elements/progress.js';
+import { Again } from './again.js';
 import { h, perFrame, say } from './dom.js';
 import { line, number, plural } from './format.js';
-import { apply, ENDED, isLater, Job, merge, timeOf } from './model.js';
+import { apply, ENDED, Job, merge } from './model.js';
 import { chip, link, LOADING } from './parts.js';
 
 const PORTION = 200; // jobs that are looked up together
+const LOOK_AFTER = 200; // milliseconds, since more jobs are soon to be looked up
+const TEXT = 80; // characters of a reason or a progress that are shown
 const keyOf = (queue, jobId) => JSON.stringify([queue, jobId]);
 
-/**
- * Watches the flow of the job `root` (model.js). Returns `{node, watch(), close()}`; the node is hidden while no job below is known.
- * After the job has ended, `watch` begins again.
- */
+/** Follows the flow of a job. Returns `{node, close()}`; the node is hidden while no job below is known. */
 export function Flow(bridge, { queue, jobId }) {
   const root = { queue, jobId };
   const nodes = new Map();
   const tree = h('ul.flow');
   const count = h('span.hint');
   const node = h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, 'Flow'), count), tree);
-  const stop = new AbortController();
-  const unnamed = new Set();
-  let asking;
   const draw = perFrame(() => nodes.forEach((each) => each.draw()));
 
   function child({ queue, jobId }, parent) {
@@ -36,75 +33,84 @@ export function Flow(bridge, { queue, jobId }) {
     (isBelowRoot ? tree : child(parent).list).append(found.node);
     node.hidden = false;
     unnamed.add(found.job);
-    asking ??= setTimeout(look, 200);
+    soon();
     return found;
   }
 
-  /** Looks up jobs that were added before this began, since their events do not tell their names. */
+  const unnamed = new Set(); // jobs that are to be looked up: of those that were there before, no event tells the name
+  let looking = new Set(); // jobs that are being looked up, and of which no event has come meanwhile
+  let timer; // of the next look; true while one goes on
+  let wanted = false; // whether there must be another one after that
+  let closed = false;
+  let problem = ''; // why it is not followed
+  const lookAgain = Again(look);
+  function soon() {
+    wanted = true;
+    if (!lookAgain.waits && !closed) timer ??= setTimeout(look, LOOK_AFTER);
+  }
+
+  /** Looks up a portion of the jobs, and how many there are. */
   async function look() {
-    asking = null;
-    const portion = [...unnamed].slice(0, PORTION);
-    for (const job of portion) unnamed.delete(job);
-    const jobs = portion.map(({ queue, jobId }) => ({ queue, jobId }));
-    const { results = [] } = jobs.length ? await bridge.post('lookup', {}, { jobs }).catch(() => ({})) : {};
-    for (const { jobs: found = [] } of results)
-      for (const snapshot of found) {
-        const known = nodes.get(keyOf(snapshot.queue, snapshot.jobId))?.job;
-        if (known) merge(known, snapshot);
-      }
-    const { tree: counts } = await bridge.get('jobs', { ...root, children: 1 }).catch(() => ({}));
-    const { done, failed, total } = counts ?? {};
-    node.hidden = !total && !nodes.size;
-    say(
-      count,
-      total ? `${number(done)} of ${plural(total, 'job')} done${failed ? `, ${number(failed)} failed` : ''}` : '',
-    );
-    draw();
-    if (unnamed.size && !stop.signal.aborted) asking ??= setTimeout(look, 200);
-  }
-
-  /** Looks up all of it, since events may be missing. */
-  function again() {
-    for (const { job } of nodes.values()) {
-      unnamed.add(job);
-      job.at = undefined; // in a stream that is another one, positions begin again
+    [timer, wanted] = [true, false];
+    const asked = [...unnamed].slice(0, PORTION);
+    looking = new Set(asked);
+    for (const job of asked) unnamed.delete(job);
+    const jobs = asked.map(({ queue, jobId }) => ({ queue, jobId }));
+    const [{ results }, { tree: counts = {} }] = await Promise.all([
+      jobs.length ? bridge.post('lookup', {}, { jobs }).catch(() => ({})) : { results: [] },
+      bridge.get('jobs', { ...root, children: 1 }).catch(() => ({})),
+    ]);
+    timer = undefined;
+    if (closed) return;
+    if (!results) {
+      for (const job of asked) unnamed.add(job);
+      return lookAgain.later();
     }
-    asking ??= setTimeout(look, 200);
-  }
-
-  let watching = false;
-  /** Follows the jobs below until the root has ended. One that is retried is followed again; one that the bridge refuses is not. */
-  async function watch() {
-    if (watching) return;
-    watching = true;
-    const watched = bridge.jobs.watch(root.jobId, {
-      queue: root.queue,
-      children: true,
-      events: ['*'],
-      signal: stop.signal,
+    lookAgain.done();
+    results.forEach(({ jobs: [found] = [] }, index) => {
+      const job = asked[index];
+      if (found && looking.has(job)) merge(job, found);
+      else job.name ||= found?.name ?? '';
     });
-    for await (const { event, data, id, parent } of watched)
-      if (event === 'gap') again();
-      else if (parent) {
-        const { job } = child(data, parent);
-        if (id && job.at && !isLater(id, job.at)) continue; // its snapshot is younger
-        apply(job, event, data, timeOf(id) ?? bridge.now());
-        job.at = id ?? job.at;
-        if (ENDED.includes(event)) asking ??= setTimeout(look, 500);
-        draw();
-      }
-    watching = false;
+    tell(counts);
+    draw();
+    if (wanted || unnamed.size) soon();
   }
 
-  const begin = () => watch().catch(() => {}); // without the right to it, there is no flow here
+  function tell({ done, failed, total }) {
+    node.hidden = !total && !nodes.size;
+    const words = [`${number(done)} of ${plural(total, 'job')} done`, failed && `${number(failed)} failed`];
+    say(count, problem || (total ? words.filter(Boolean).join(', ') : ''));
+  }
+
+  function take(event, data, parent) {
+    if (event === 'gap') {
+      for (const { job } of nodes.values()) {
+        unnamed.add(job);
+        job.at = undefined; // in a stream that is another one, positions begin again
+      }
+      soon();
+    } else if (event === 'ended') {
+      problem = data.message;
+      soon();
+    } else if (parent) {
+      const { job } = child(data, parent);
+      looking.delete(job); // the answer may be older
+      apply(job, event, data, bridge.now());
+      if (ENDED.includes(event)) soon();
+      draw();
+    }
+  }
+
+  const leave = bridge.followFlow(queue, jobId, take);
   look();
-  begin();
   return {
     node,
-    watch: begin,
     close() {
-      stop.abort();
-      clearTimeout(asking);
+      closed = true;
+      leave();
+      clearTimeout(timer);
+      lookAgain.end();
       draw.stop();
     },
   };
@@ -112,7 +118,7 @@ export function Flow(bridge, { queue, jobId }) {
 
 function Node(job) {
   const badge = chip(job.state);
-  const [name, more] = [h('span.title'), h('span.hint')];
+  const [name, place, more] = [h('span.title'), h('span.hint'), h('span.hint')];
   const list = h('ul');
   const node = h(
     'li',
@@ -122,7 +128,7 @@ function Node(job) {
       {},
       badge,
       h('a', { href: link(job.queue, job.jobId) }, name),
-      h('span.hint', {}, `${job.queue} / ${job.jobId}`),
+      place,
       more,
     ),
     list,
@@ -136,15 +142,10 @@ function Node(job) {
       badge.dataset.state = state;
       say(badge.lastChild, state);
       say(name, job.name || job.jobId);
+      say(place, job.name ? `${job.queue} / ${job.jobId}` : job.queue);
       const part = percentOf(job.progress);
-      say(
-        more,
-        state === 'failed' && job.reason
-          ? line(job.reason, 80)
-          : state === 'active' && part !== null
-            ? `${Math.round(part)} %`
-            : '',
-      );
+      const going = part === null ? wordsOf(job.progress) : `${Math.round(part)} %`;
+      say(more, line((state === 'failed' && job.reason) || (state === 'active' && going) || '', TEXT));
     },
   };
 }

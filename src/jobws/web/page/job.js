@@ -200,7 +200,6 @@ export function JobView(page, queue, jobId) {
     if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it
     job.unknown = false;
     apply(job, event, told, at);
-    if (event === 'added' || (event === 'waiting' && ENDED.includes(told.prev))) flow.watch();
     job.at = id ?? job.at;
     if (event === 'added' || event === 'active' || ENDED.includes(event)) {
       if (event === 'completed' && 'returnvalue' in told) job.result = told.returnvalue;
