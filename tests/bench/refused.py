@@ -1,6 +1,8 @@
 """`python -m tests.bench.refused`: how long a refused answer takes for a job that exists, and for one that does not.
 
-A client that could tell the two apart would learn which jobs there are. The tries alternate between the two.
+A client that could tell the two apart would learn which jobs there are. The tries alternate between the two, for each
+operation of the table of access that a client with the rights of another job is refused. Two times are measured: until
+the client has the answer, and the CPU time of the bridge, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -13,58 +15,78 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobws.tokens import mint
 from tests.bench.clients import handshake, masked
 from tests.bench.servers import Events, redis_server, server
+from tests.support import access_operations, websocket_operations
+from tests.support.access_table import HTTP, OTHER_JOB, WEBSOCKETS, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SECRET: Final = "s" * 32
-JOBS: Final = ("existing", "missing0")
+JOBS: Final = ("here", "gone")
 # After 100 refusals within 10 s, the bridge ends a connection.
 REFUSALS: Final = 80
+# The column of the table for a token with every right for another job.
+OTHER: Final = 5
 
 
-def over_http(port: int, token: str) -> Callable[[str], float]:
-    """Return what asks for a job over one connection, and returns the seconds that it took."""
+def refused(table: str) -> list[str]:
+    """Return the operations of a table that a client with the rights of another job is refused."""
+    return [row[0] for row in rows(table) if row[3].split()[OTHER] in ("no", "403")]
+
+
+def over_http(port: int, token: str, name: str) -> Callable[[str], float]:
+    """Return what asks for a job over a connection of its own, and returns the seconds that the answer took."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
+    operation = access_operations.OPERATIONS[name]
+    text = None if operation.body is None else json.dumps(operation.body)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def ask(job: str) -> float:
+        path = operation.path.replace("=ID", f"={job}").replace("/ID", f"/{job}")
+        body = None if text is None else text.replace("ID", job)
+        connection.connect()  # a request that is refused before its body was read ends the connection
         began = time.perf_counter()
-        connection.request("GET", f"/jobs/http/{job}", headers={"Authorization": f"Bearer {token}"})
+        connection.request(operation.method, path, body, headers)
         response = connection.getresponse()
-        response.read()
+        answer = response.read()
         took = time.perf_counter() - began
-        assert response.status == 403
+        connection.close()
+        assert b'"code":"forbidden"' in answer, answer
         return took
 
     return ask
 
 
 class OverWebSocket:
-    """Subscribes to jobs over a WebSocket."""
+    """Sends a request about jobs over a WebSocket."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, name: str) -> None:
         self._port = port
         self._headers = f"Authorization: Bearer {token}\r\n"
         self._left = 0
         self._socket = socket.socket()
+        operation = websocket_operations.OPERATIONS[name]
+        self._path = operation.path
+        event, data = operation.asked[-1]
+        self._text = json.dumps({"event": event, "data": data})
 
     def ask(self, job: str) -> float:
         """Ask for a job. Return the seconds that it took."""
         if not self._left:
             self._socket.close()
             self._socket = socket.create_connection(("127.0.0.1", self._port))
-            self._socket.sendall(handshake("/ws", self._port, self._headers))
+            self._socket.sendall(handshake(self._path, self._port, self._headers))
             greeting = b""
             while b'"hello"' not in greeting:
                 greeting += self._socket.recv(1 << 16)
             self._left = REFUSALS
         self._left -= 1
-        message = masked(json.dumps({"event": "subscribe-job", "data": {"jobId": job, "queue": "http"}}))
+        message = masked(self._text.replace("<id>", job))
         began = time.perf_counter()
         self._socket.sendall(message)
         answer = self._socket.recv(1 << 16)
@@ -73,30 +95,69 @@ class OverWebSocket:
         return took
 
 
+def cases(port: int, token: str) -> Iterator[tuple[str, Callable[[str], float]]]:
+    """Yield the name of each operation, and what asks for a job."""
+    for name in refused(HTTP):
+        yield f"HTTP, {name}", over_http(port, token, name)
+    for name in refused(WEBSOCKETS):
+        yield f"WebSocket, {name}", OverWebSocket(port, token, name).ask
+
+
+def make_job(client: Any) -> None:
+    """Make the first of the two jobs, which has completed."""
+    client.hset(f"bull:http:{JOBS[0]}", mapping={"name": "n", "data": "{}", "timestamp": "1", "returnvalue": "42"})
+    client.zadd("bull:http:completed", {JOBS[0]: 1})
+    client.rpush(f"bull:http:{JOBS[0]}:logs", "a line")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.refused", description=__doc__)
     parser.add_argument("--tries", type=int, default=1000, help="for each of the two jobs")
-    tries = parser.parse_args().tries
-    token = mint(SECRET, "read:jobs:http/mine", seconds=3600)
+    parser.add_argument("--only", default="", help="a part of the operations' names")
+    options = parser.parse_args()
+    token = mint(SECRET, OTHER_JOB, seconds=3600)
+    differences: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, redis_server() as redis_port:
         secret = Path(folder, "secret")
         secret.write_text(SECRET, encoding="ascii")
         events = Events(redis_port)
         events.clear()
-        events.client.hset("bull:http:existing", mapping={"name": "n", "data": "{}", "timestamp": "1"})
-        events.client.zadd("bull:http:completed", {"existing": 1})
-        with server("jobws", redis_port, "--jwt-secret-file", str(secret)) as bridge:
-            for name, ask in (
-                ("HTTP", over_http(bridge.port, token)),
-                ("WebSocket", OverWebSocket(bridge.port, token).ask),
-            ):
-                seen: dict[str, list[float]] = {job: [] for job in JOBS}
-                for number in range(tries):
-                    # Which of the two comes first alternates, too.
-                    for job in JOBS if number % 2 else reversed(JOBS):
-                        seen[job].append(ask(job))
-                existing, missing = (statistics.median(seen[job]) * 1e6 for job in JOBS)
-                print(f"{name}: existing {existing:.1f} µs, missing {missing:.1f} µs, {existing / missing - 1:+.2%}")
+        make_job(events.client)
+        limits = ("--requests-per-minute", "100000000")
+        with server("jobws", redis_port, "--jwt-secret-file", str(secret), *limits) as bridge:
+            for name, ask in cases(bridge.port, token):
+                if options.only in name:
+                    existing, missing = compare(ask, bridge.pid, options.tries)
+                    differences.append((existing.took / missing.took - 1, existing.cpu / missing.cpu - 1))
+                    took, cpu = differences[-1]
+                    print(f"{took:+7.2%} of {missing.took:7.1f} µs, CPU {cpu:+7.2%} of {missing.cpu:6.1f} µs  {name}")
+    took, cpu = (max(each, key=abs) for each in zip(*differences, strict=True))
+    print(f"the largest differences of {len(differences)} are {took:+.2%}, and of CPU {cpu:+.2%}")
+
+
+class Times(NamedTuple):
+    """How long an answer took, and of that the CPU time of the bridge: medians in microseconds."""
+
+    took: float
+    cpu: float
+
+
+def compare(ask: Callable[[str], float], pid: int, tries: int) -> list[Times]:
+    """Return the times for the two jobs."""
+    seen: dict[str, list[tuple[float, float]]] = {job: [] for job in JOBS}
+    for number in range(tries):
+        # Which of the two comes first alternates, too.
+        for job in JOBS if number % 2 else reversed(JOBS):
+            before = cpu_seconds(pid)
+            took = ask(job)
+            seen[job].append((took, cpu_seconds(pid) - before))
+    medians = ([statistics.median(each) * 1e6 for each in zip(*seen[job], strict=True)] for job in JOBS)
+    return [Times(*each) for each in medians]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of the main thread of a process. Only Linux tells it."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[0]) / 1e9
 
 
 if __name__ == "__main__":

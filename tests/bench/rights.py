@@ -1,7 +1,7 @@
 """`python -m tests.bench.rights` measures what rights cost in the hub: a check, a subscription, and an event.
 
-The tokens have 1 entry, 1,000 entries for jobs, or everything. All are measured in turn, in one process, by the CPU time
-that they take, so that other processes disturb little.
+The tokens have 1 entry, 1,000 entries for jobs, or everything. All are measured in turn, in one process, by the CPU
+time that they take, so that other processes disturb little.
 """
 
 from __future__ import annotations
