@@ -95,3 +95,14 @@ def test_an_item_without_a_right_costs_the_others_nothing() -> None:
         SubscriptionKey("http", "1"),
         SubscriptionKey(None, "1"),
     ]
+
+
+def test_positions_in_queues_that_do_not_exist_for_the_client_are_not_even_read() -> None:
+    session = Session(("http", "secret"), 1 << 16, 10, sight("read:jobs:http"))
+    for other in ("secret", "none"):
+        asked = {"jobId": "1", "after": {"http": "1-0", other: "no position"}}
+        result = session.receive(json.dumps({"event": "subscribe-job", "data": asked}), 0.0)
+        assert isinstance(result, Subscribe)
+        (item,) = result.items
+        assert isinstance(item, SubscriptionRequest)
+        assert item.after == {"http": "1-0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -54,6 +55,10 @@ def test_any_message_has_a_result(message: str | bytes) -> None:
 
 
 @given(st.text(st.characters(codec=None)) | st.binary() | requests.map(json.dumps), st.sampled_from(Standing))
+@example('{"event":"subscribe-job","data":"1"}', Standing.EXPIRED)
+@example('{"event":"subscribe-queue","data":"http"}', Standing.EXPIRED)
+@example('{"event":"unsubscribe-queue","data":"http"}', Standing.EXPIRED)
+@example('{"event":"unsubscribe-job","data":"1"}', Standing.WITHOUT_TOKEN)
 def test_without_a_valid_token_nothing_is_begun(message: str | bytes, standing: Standing) -> None:
     session = Session(("http",), 1 << 18, 10, EVERYTHING)
     session.standing = standing
@@ -108,8 +113,10 @@ def test_twenty_errors_at_once_are_abuse() -> None:
     assert [isinstance(result, Close) for result in results] == [False] * 19 + [True]
 
 
-def test_requests_without_a_right_have_a_limit_of_their_own() -> None:
+@pytest.mark.parametrize("standing", Standing)
+def test_requests_without_a_right_have_a_limit_of_their_own(standing: Standing) -> None:
     session = Session((), 100, 10, sight("read:jobs:http"))
+    session.standing = standing
     asked = json.dumps({"event": "subscribe-queue", "data": "other"})
     results = [session.receive(asked, 0.1 * number) for number in range(100)]
     assert [isinstance(result, Close) for result in results] == [False] * 99 + [True]
