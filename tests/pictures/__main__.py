@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,6 @@ from playwright.sync_api import sync_playwright
 
 from tests.pictures import beside, every, guests, stills
 from tests.pictures.demo import demo
-from tests.support.browser import ARGUMENTS
 from tests.support.documents import PICTURES
 
 # The queues are looked at last, since then most has happened.
@@ -27,9 +25,8 @@ def main() -> None:
     parser.add_argument("--named", default="", metavar="PART", help="of these, those whose names contain this")
     given = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     with demo() as started, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = every.launch(playwright)
         if given.every_view:
             every.take(given.every_view, started, browser, given.named)
         for kind, take in KINDS.items():

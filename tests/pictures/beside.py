@@ -71,14 +71,14 @@ def take(started: Demo, browser: Browser) -> None:
 def _board(started: Demo) -> Iterator[str]:
     port = free_port()
     environment = {**os.environ, **started.redis(), "PORT": str(port), "QUEUE": QUEUE, "NODE_ENV": "production"}
-    process = subprocess.Popen(["node", str(BOARD / "board.mjs")], stdout=subprocess.PIPE, text=True, env=environment)
-    try:
+    command = ["node", str(BOARD / "board.mjs")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 def _painted(session: CDPSession) -> Painted:

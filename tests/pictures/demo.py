@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
-from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from anyio.from_thread import start_blocking_portal
@@ -16,6 +14,7 @@ from bullmq import FlowProducer
 
 import jobws.sync
 from jobws.errors import JobFailed
+from tests.pictures.bridges import drained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,21 +94,15 @@ class Demo(NamedTuple):
 def demo() -> Iterator[Demo]:
     """Run `jobws demo`. Its own jobs have ended when the context begins."""
     command = [sys.executable, "-m", "jobws", "demo", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        url, redis_url = _told(process, "bridge"), _told(process, "Redis")
-        # A full pipe would stop the demo.
-        threading.Thread(target=lambda: deque(process.stdout or (), 0), daemon=True).start()
-        with jobws.sync.connect(url) as jobs:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url, redis_url = _told(process.stdout, "bridge"), _told(process.stdout, "Redis")
+        with drained(process, process.stdout), jobws.sync.connect(url) as jobs:
             yield Demo(url, redis_url, jobs)
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def _told(process: subprocess.Popen[str], name: str) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
+def _told(lines: IO[str], name: str) -> str:
+    for line in lines:
         found = re.match(rf"  {name} +(\S+)$", line)
         if found is not None:
             return found[1]

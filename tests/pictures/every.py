@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from tests.pictures.stage import stage
 from tests.pictures.views import VIEWS, says, until
@@ -13,16 +13,20 @@ from tests.support.browser import ARGUMENTS
 from tests.support.extension import FOLDER, ORIGIN, USE, WATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
+    from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Playwright
 
     from tests.pictures.demo import Demo
     from tests.pictures.stage import Stage
 
+Scheme: TypeAlias = Literal["light", "dark"]
+Look: TypeAlias = tuple[str, Scheme]
+"""A size and a scheme."""
 SIZES: Final = {"wide": (1440, 900), "phone": (390, 844)}
-SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+LOOKS: Final[Sequence[Look]] = [(size, scheme) for size in SIZES for scheme in SCHEMES]
 _TALLEST: Final = 2400
 _HEIGHT: Final = "() => Math.ceil(52 + (document.querySelector('main')?.scrollHeight ?? 0))"
 
@@ -30,31 +34,40 @@ _HEIGHT: Final = "() => Math.ceil(52 + (document.querySelector('main')?.scrollHe
 def take(folder: Path, started: Demo, browser: Browser, part: str = "") -> None:
     """Write a picture of each view whose name contains `part` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, page in shown(started, browser, part):
+    for name, page in shown(started, browser, part=part):
         _whole(page)
         page.screenshot(path=folder / f"{name}.png", animations="disabled", caret="hide")
         print(name, flush=True)
 
 
-def shown(started: Demo, browser: Browser, part: str = "") -> Iterator[tuple[str, Page]]:
-    """Yield the name of each view and a page that shows it, once for each size and scheme."""
+def launch(playwright: Playwright) -> Browser:
+    """Start the browser: the one without windows, if it is installed."""
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    return playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+
+
+def shown(started: Demo, browser: Browser, looks: Sequence[Look] = LOOKS, part: str = "") -> Iterator[tuple[str, Page]]:
+    """Yield the name of each view that contains `part`, and a page that shows it, once for each of the looks.
+
+    The extension is shown light and dark, always.
+    """
     with stage(started) as on:
-        for size, (width, height) in SIZES.items():
-            for scheme in SCHEMES:
-                context = browser.new_context(
-                    viewport={"width": width, "height": height},
-                    color_scheme=scheme,
-                    reduced_motion="reduce",
-                    locale="en-GB",
-                    timezone_id="UTC",
-                )
-                for name in (name for name in VIEWS if part in name):
-                    page = context.new_page()
-                    _open(page, on, name)
-                    yield f"{name}-{size}-{scheme}", page
-                    context.set_offline(False)
-                    page.close()
-                context.close()
+        for size, scheme in looks:
+            width, height = SIZES[size]
+            context = browser.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                reduced_motion="reduce",
+                locale="en-GB",
+                timezone_id="UTC",
+            )
+            for name in (name for name in VIEWS if part in name):
+                page = context.new_page()
+                _open(page, on, name)
+                yield f"{name}-{size}-{scheme}", page
+                context.set_offline(False)
+                page.close()
+            context.close()
         if part in "extension":
             yield from _extension(on, browser.browser_type)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -96,11 +95,10 @@ def _jobs(started: Demo, on: Stage) -> Iterator[None]:
     on.add(holding.QUEUE, {"scene": "lighthouse"}, name="render the lighthouse")
     started.wait(*on.jobs["large"].split("/"))
     command = [sys.executable, "-m", "tests.pictures.holding", started.redis_url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
-    try:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            yield
+        finally:
+            process.kill()

@@ -169,8 +169,9 @@ def _elements(page: Page, on: Stage) -> None:
     )
 
 
-# They have what was before the page was opened, which it asks for later.
-_LINES: Final = "[...document.querySelectorAll('.spark .line.done')].every((each) => each.getBBox().width > 100)"
+# Those in sight have what was before the page was opened, which it asks for later.
+_LINES: Final = """[...document.querySelectorAll('.spark .line.done')].slice(0, 3)
+    .every((each) => each.getBBox().width > 100)"""
 _PALETTE: Final = "document.querySelectorAll('.palette li').length > 4"
 _ROWS: Final = "document.querySelectorAll('.list .job').length > 3"
 VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {

@@ -122,7 +122,10 @@ async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extensio
         redis.add_event("http", "active", hostile, prev="waiting")
         redis.add_event("http", "progress", hostile, data="62")
         await popup.until("document.querySelector('progress').value === 62")
-        assert await popup.run("document.querySelector('li .called').textContent") == f"{hostile} · 62 %"
+        assert await popup.run("document.querySelector('li .called').textContent") == f"62 % · http/{hostile}"
+        assert await popup.run("document.querySelector('li .name').textContent") == hostile
+        redis.add_event("http", "progress", hostile, data='{"done": 7, "total": 10}')
+        await popup.until("document.querySelector('progress').value === 70")
         redis.add_event("http", "progress", hostile, data=json.dumps({hostile: hostile}))
         await popup.until("document.querySelector('li .called').textContent.includes('{')")
         redis.add_event("http", "failed", hostile, failedReason=hostile, prev="active")

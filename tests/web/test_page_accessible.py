@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import pytest
 
+from tests.support.axe import PAGES, RUN, source
 from tests.support.bridge import live_bridge
 from tests.support.node import install_packages
 from tests.support.page import begin, says
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from tests.support.browser import Chromium, Page
     from tests.support.redis import Redis
 
-PAGES: Final = Path(__file__).parent / "pages"
-RUN: Final = """async () => (await axe.run()).violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html)])"""
 # By address, what is there when the view is.
 VIEWS: Final = {
     "#/": (".row .name a", "http"),
@@ -48,8 +44,7 @@ def filled(redis: Redis) -> Redis:
 
 
 async def violations(browser: Chromium, page: Page) -> Any:
-    source = (PAGES / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
-    await page.run(f"() => {{ {source} }}")
+    await page.run(f"() => {{ {source()} }}")
     return await page.run(RUN)
 
 

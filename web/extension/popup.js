@@ -52,7 +52,7 @@ function showRow(row, bridge, { queue, jobId, told, shown }) {
   const progress = over ? undefined : shown.progress;
   const moves = typeof progress === 'number' && progress >= 0 && progress <= 100;
   const name = written({ queue, jobId });
-  say(row.name, name);
+  say(row.name, shown.name || name);
   const link = linkTo(bridge, { queue, jobId });
   if (link) row.name.href = link;
   else row.name.removeAttribute('href');
@@ -62,7 +62,8 @@ function showRow(row, bridge, { queue, jobId, told, shown }) {
   row.progress.hidden = !moves || state !== 'active';
   if (moves) row.progress.value = progress;
   row.progress.setAttribute('aria-label', `Progress of ${name}`);
-  say(row.called, [shown.name, progress === undefined || progress === 0 ? '' : percentage(progress)].filter(Boolean).join(' · '));
+  say(row.called, [progress && percentage(progress), shown.name && name].filter(Boolean).join(' · '));
+  row.called.title = shown.name ? name : '';
   say(row.since, told.at ? (over ? `${ago(told.at)} ago` : `for ${ago(told.at)}`) : '');
   sayIfAny(row.text, shown.note ?? shown.text);
   if (over && row.before && !isOutcome(row.before)) say(find('news'), `${name} ${state}`);

@@ -10,9 +10,12 @@ const TOKEN_REFUSED = [4001, 4500, 4501, 'unauthenticated'];
 const LONGEST_TEXT = 300;
 const LONGEST_PROGRESS = 100;
 
-/** Returns what is kept of a progress: the number, or the beginning of any other value as JSON. */
-const shortened = (progress) =>
-  typeof progress === 'number' ? progress : JSON.stringify(progress)?.slice(0, LONGEST_PROGRESS);
+/** Returns what is kept of a progress: a percentage if it is one or has one, otherwise the beginning of the value as JSON. */
+function shortened(progress) {
+  const { percent, done, total } = progress ?? {};
+  const percentage = [progress, percent, (100 * done) / total].find(Number.isFinite);
+  return percentage ?? JSON.stringify(progress)?.slice(0, LONGEST_PROGRESS);
+}
 
 /** Returns the beginning of a result or of the reason of a failure. */
 function saidBy({ returnvalue, failedReason, truncated }) {

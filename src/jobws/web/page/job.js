@@ -60,9 +60,8 @@ export function JobView(page, queue, jobId) {
   const told = h('p.told', { role: 'status' });
   const panel = (heading, ...inside) =>
     h('section.panel', { hidden: true }, h('div.panelhead', {}, h('h2', {}, heading)), ...inside);
-  const [result, data, progress, failure, trace] = ['div', 'div', 'div', 'p.reason', 'pre.trace'].map((each) =>
-    h(each),
-  );
+  const [result, data, progress, failure] = ['div', 'div', 'div', 'p.reason'].map((each) => h(each));
+  const trace = h('pre.trace', { tabindex: 0 });
   const panels = {
     result: panel('Result', result),
     failure: panel('Failure', failure, trace),

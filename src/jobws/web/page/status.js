@@ -45,7 +45,6 @@ export function Status() {
       if (state === 'gap') {
         say(gap, 'Gap');
         gap.title = `Events of ${detail ?? 'all queues'} are missing, since Redis no longer had them. Click to hide this.`;
-        gap.setAttribute('aria-label', gap.title);
         gap.hidden = false;
       } else if (state === 'live')
         show(
