@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support import eventually
-from tests.support.flows import add_child, add_flow, end_child, fail_of_child, flow_bridge
-from tests.support.page import begin, says
+from tests.support.flows import QUEUES, add_child, add_flow, end_child, fail_of_child, flow_bridge
+from tests.support.page import begin, give, says
+from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from playwright.async_api import APIResponse, Route
@@ -90,6 +91,22 @@ async def test_a_look_up_does_not_undo_what_happened_meanwhile(redis: Redis, chr
         ((route, response),) = answered
         await chromium.run(route.fulfill, response=response)
         await shows(page, "scan b", "completed")
+
+
+async def test_with_the_right_to_the_flow_alone_no_job_below_can_be_opened(redis: Redis, chromium: Chromium) -> None:
+    """Nor is it looked up, which would be refused: its name comes with the event that added it."""
+    add_flow(redis)
+    asked: list[str] = []
+    async with keyed_bridge(redis.url, queues=QUEUES) as live, chromium.page(live.url + "/") as page:
+        page.tab.on("request", lambda request: asked.append(request.url))
+        await give(chromium, page, jwt("read:jobs:http/top:children"))
+        await says(page, ".panelhead .hint", "0 of 3 jobs done")
+        await shows(page, "test", "waiting")
+        end_child(redis, TOP, "techstack", "b")
+        await shows(page, "test", "completed")
+        await says(page, ".panelhead .hint", "1 of 3 jobs done")
+        assert await page.run("document.querySelectorAll('.flowrow a').length") == 0
+    assert not [url for url in asked if "lookup" in url]
 
 
 async def test_it_says_that_a_flow_is_too_large(redis: Redis, chromium: Chromium) -> None:

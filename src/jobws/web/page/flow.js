@@ -25,14 +25,16 @@ export function Flow(bridge, { queue, jobId }) {
     const key = keyOf(queue, jobId);
     const known = nodes.get(key);
     if (known?.placed || (known && !parent)) return known;
-    const found = known ?? Node(Job(queue, jobId));
+    const { may, only } = bridge.rights;
+    const href = !only && may('read:jobs', queue, jobId) && link(queue, jobId);
+    const found = known ?? Node(Job(queue, jobId), href);
     nodes.set(key, found);
     // Jobs further below may tell before the one above them has told where it is.
     const isBelowRoot = !parent || (parent.queue === root.queue && parent.jobId === root.jobId);
     found.placed = !!parent;
     (isBelowRoot ? tree : child(parent).list).append(found.node);
     node.hidden = false;
-    unnamed.add(found.job);
+    if (href) unnamed.add(found.job);
     soon();
     return found;
   }
@@ -85,8 +87,8 @@ export function Flow(bridge, { queue, jobId }) {
 
   function take(event, data, parent) {
     if (event === 'gap') {
-      for (const { job } of nodes.values()) {
-        unnamed.add(job);
+      for (const { job, href } of nodes.values()) {
+        if (href) unnamed.add(job);
         job.at = undefined; // in a stream that is another one, positions begin again
       }
       soon();
@@ -116,7 +118,8 @@ export function Flow(bridge, { queue, jobId }) {
   };
 }
 
-function Node(job) {
+/** Returns a job of the tree. `href` is the address of its own view; false if the viewer may see it here only. */
+function Node(job, href) {
   const badge = chip(job.state);
   const [name, place, more] = [h('span.title'), h('span.hint'), h('span.hint')];
   const list = h('ul');
@@ -127,7 +130,7 @@ function Node(job) {
       'div.flowrow',
       {},
       badge,
-      h('a', { href: link(job.queue, job.jobId) }, name),
+      h(href ? 'a' : 'b', { href }, name),
       place,
       more,
     ),
@@ -135,6 +138,7 @@ function Node(job) {
   );
   return {
     job,
+    href,
     node,
     list,
     draw() {
