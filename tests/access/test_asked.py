@@ -170,3 +170,10 @@ def test_a_verified_token_says_whose_it_is_and_of_two_expiries_the_earlier_one_c
     assert (rights.identity.sub, rights.identity.expires_ms) == ("ann", 1000)
     rights.subject = Subject(replace(verified, sub=None), "the token")
     assert rights.identity.sub == "bob"
+
+
+def test_of_very_many_queues_only_the_first_are_asked_about() -> None:
+    labels = [str(number) for number in range(MAX_CHECKS + 1)]
+    rights = Rehearsal(labels, lambda _check: None)
+    assert AskedSight(rights).queues(labels) == []
+    assert len(rights.missing) == MAX_CHECKS
