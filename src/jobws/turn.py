@@ -1,4 +1,4 @@
-"""Splits long work into steps of a millisecond. Other tasks can run after each step."""
+"""Splits long work into steps of half a millisecond. Other tasks can run after each step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio.lowlevel
 
-SECONDS: Final = 0.001
+SECONDS: Final = 0.0005
 
 
 class Turn:
@@ -19,7 +19,7 @@ class Turn:
         self._ends = time.perf_counter() + SECONDS
 
     async def pause(self) -> None:
-        """End the step if it has lasted a millisecond: let other tasks run, then begin the next step.
+        """End the step if it has lasted half a millisecond: let other tasks run, then begin the next step.
 
         Otherwise return immediately, even if the task is cancelled.
         """

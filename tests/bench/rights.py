@@ -25,6 +25,7 @@ from jobws.hub.jobs.rooms import Rooms
 from jobws.hub.jobs.signals import Signals
 from jobws.privacy.rules import NO_RULES
 from jobws.protocol.session import Session
+from tests.support.steps import do_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ class Bench:
         query = Query(pending.present, QUEUES, self.fanout)
         query.note_streams()
         query.keep_answer(LookUp({}, {}, {}))
-        self.client.complete(pending, query, 0.0)
+        do_all(self.client.complete(pending, query, 0.0))
         self.client.end_all()
         self.client.outbox.take()
 
@@ -95,7 +96,7 @@ def _publishing(holder: Identity, **item: str) -> Callable[[], None]:
     query = Query(pending.present, QUEUES, bench.fanout)
     query.note_streams()
     query.keep_answer(LookUp({}, {}, {}))
-    bench.client.complete(pending, query, 0.0)
+    do_all(bench.client.complete(pending, query, 0.0))
     return bench.publish
 
 

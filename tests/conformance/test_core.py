@@ -130,7 +130,7 @@ class CoreTarget:
             found: snapshot.Found = {job: self._look_up(*job) for job in jobs_of(query)}
             ends = {queue: self._end(queue) for queue in self.queues}
             query.keep_answer(snapshot.LookUp(found, {job: ends[job[0]] for job in found}, ends))
-            self.hub_client.complete(pending, query, NOW_MILLISECONDS)
+            do_all(self.hub_client.complete(pending, query, NOW_MILLISECONDS))
             self._read_back()
         self.pending.clear()
 

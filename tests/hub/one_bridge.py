@@ -137,7 +137,7 @@ class Client:
         meanwhile()
         found = dict(found or {})
         query.keep_answer(LookUp(found, dict.fromkeys(found, end), dict.fromkeys(query.queues, end)))
-        self.hub_client.complete(join, query, now)
+        do_all(self.hub_client.complete(join, query, now))
         return query
 
     def subscribe(self, data: object, found: Found | None = None, end: str = "0-0") -> dict[str, Any]:

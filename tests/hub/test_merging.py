@@ -22,7 +22,7 @@ from jobws.protocol.session import Session
 from tests.hub.one_bridge import Bridge, event
 from tests.support import SEEDS
 from tests.support.sight import EVERYTHING, sight
-from tests.support.steps import ask_for, jobs_of
+from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ class Client:
         ends = dict(self.bridge.fanout.cursors)
         query.keep_answer(LookUp({**found}, {job: ends[job[0]] for job in found}, ends))
         self.take()
-        self.hub_client.complete(pending, query, 0.0)
+        do_all(self.hub_client.complete(pending, query, 0.0))
         (ack,) = self.frames()
         if ack["event"] == "ack":
             self.watches[watch.sub] = watch

@@ -282,7 +282,7 @@ class World:
                 if not asked.query.being_reread(pending.present):
                     del self.pending[index]
                     self.is_answering = True
-                    self.client.complete(pending, asked.query, now_milliseconds)
+                    do_all(self.client.complete(pending, asked.query, now_milliseconds))
                     self.is_answering = False
                 return
 
@@ -314,7 +314,7 @@ class World:
                 if query.being_reread(pending.present):
                     self.other.fail(pending, ItemError("unavailable", "later"))
                 else:
-                    self.other.complete(pending, query, 0.0)
+                    do_all(self.other.complete(pending, query, 0.0))
 
     def frames(self) -> list[bytes]:
         frames = [frame.payload for frame in self.client.outbox.take()]

@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from copy import deepcopy
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from msgspec import Raw
 
@@ -26,7 +26,7 @@ from tests.support.sight import EVERYTHING
 from tests.support.steps import ask_for, do_all, jobs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from jobws.bullmq.events import HistoryEntry
     from jobws.bullmq.snapshot import Job
@@ -227,6 +227,10 @@ class Looking(NamedTuple):
     look_up: LookUp
 
 
+# A request that is not answered, and its look-up.
+Waiting: TypeAlias = "tuple[JobClient, PendingSubscription, Looking | None]"
+
+
 class InHand(NamedTuple):
     """What was read for a client's replays, and what was known of the queues before that."""
 
@@ -259,7 +263,10 @@ class Bridge:
         self.missed: set[int] = set()
         # The queues whose streams went back while they were read again. The bridge finds this out only after that.
         self.unordered: set[str] = set()
-        self.pending: list[tuple[JobClient, PendingSubscription, Looking | None]] = []
+        # Messages that are being received, and answers that are being given, with the steps that are left.
+        self.entering: dict[JobClient, Generator[None, None, PendingSubscription | None]] = {}
+        self.answering: list[tuple[Waiting, Iterator[None]]] = []
+        self.pending: list[Waiting] = []
         self.in_hand: dict[
             JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, KnownStream]]
         ] = {}
@@ -402,12 +409,24 @@ class Bridge:
         connection.end_all()
         self.connections.remove(connection)
         self.in_hand.pop(connection, None)
+        self.entering.pop(connection, None)
         self.pending = [each for each in self.pending if each[0] is not connection]
 
     def receive(self, connection: JobClient, message: dict[str, object]) -> None:
-        pending = connection.receive(json.dumps(message), 1000.0 * self.redis.step)
-        if pending is not None:
-            self.pending.append((connection, pending, None))
+        while connection in self.entering:  # a message waits for the one before
+            self._enter(connection)
+        self.entering[connection] = connection.receive_in_steps(json.dumps(message), 1000.0 * self.redis.step)
+        self._enter(connection)
+
+    def _enter(self, connection: JobClient) -> None:
+        """Take some of the steps in which a message is received."""
+        try:
+            for _ in range(1 + self.choose(6)):
+                next(self.entering[connection])
+        except StopIteration as end:
+            del self.entering[connection]
+            if end.value is not None:
+                self.pending.append((connection, end.value, None))
 
     def look(self) -> None:
         if self.pending:
@@ -418,6 +437,17 @@ class Bridge:
                 self.pending[index] = connection, pending, Looking(query, self.look_up(jobs_of(query)))
 
     def answer(self) -> None:
+        """Do some steps of an answer. Other things may happen between two steps."""
+        if self.entering and self.choose(2):
+            self._enter([*self.entering][self.choose(len(self.entering))])
+        if self.answering and self.choose(4):
+            item, steps = self.answering.pop(self.choose(len(self.answering)))
+            count = 1 + self.choose(4)
+            if len([*islice(steps, count)]) == count:
+                self.answering.append((item, steps))
+            elif not item[1].is_begun:
+                self.pending.append(item)
+            return
         for index, (connection, pending, looking) in enumerate(self.pending):
             # A bridge waits until it has read everything that the look-up reflects, but not for ever.
             if looking is None or (self.behind(looking.look_up) and self.choose(8)):
@@ -425,7 +455,8 @@ class Bridge:
             looking.query.keep_answer(looking.look_up)
             if not looking.query.being_reread(pending.present):
                 del self.pending[index]
-                connection.complete(pending, looking.query, float(self.redis.moment))
+                steps = connection.complete(pending, looking.query, float(self.redis.moment))
+                self.answering.append(((connection, pending, looking), steps))
                 return
 
     def read_back(self) -> None:
@@ -475,9 +506,9 @@ class Bridge:
                 self.answer()
                 self.read_back()
                 self.wait()
-            idle = not (self.holds or self.pending or self.in_hand or self.again or self.holed or self.suspicions)
+            working = self.pending or self.entering or self.answering or self.in_hand
             if (
-                idle
+                not (working or self.holds or self.again or self.holed or self.suspicions)
                 and not any(each.backlog for each in self.connections)
                 and not any(map(self.unread, self.redis.queues))
             ):

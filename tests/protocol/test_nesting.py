@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as, decode_json, decode_list, raw_json
-from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, is_too_deep, is_value_too_deep
+from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, is_too_deep, is_value_too_deep, marks_in
 from jobws.protocol.server_sent_events import decode_position
 from tests.support.nested import nested_list, nested_text
 
@@ -36,6 +36,18 @@ def test_levels_are_those_of_the_value(value: object, ascii_only: bool, levels: 
     assert is_too_deep(text, levels) is deep
     assert is_too_deep(text.encode(errors="surrogatepass"), levels) is deep
     assert is_value_too_deep(value, levels) is deep
+
+
+def marks(value: object) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    parts = value.values() if isinstance(value, dict) else value
+    return 1 + max(len(value) - 1, 0) + sum(map(marks, parts))
+
+
+@given(JSON, st.booleans())
+def test_marks_are_the_lists_the_objects_and_the_commas_between_values(value: object, ascii_only: bool) -> None:
+    assert marks_in(json.dumps(value, ensure_ascii=ascii_only)) == marks(value)
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 520))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from wsproto.frame_protocol import FrameProtocol
 
+from jobws.server.fair_turns import FairTurns
 from jobws.server.serve import listening_socket
 from jobws.server.settings import Settings
 from jobws.server.transport.acceptor import Transport
@@ -72,7 +73,8 @@ async def echo_server(app: Any = echo, *, addresses: AddressLimit | None = None,
     port: int = listener.getsockname()[1]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        transport = Transport(app, Settings(**{"shutdown_seconds": 0.5, **settings}), addresses or unlimited())
+        limits = Settings(**{"shutdown_seconds": 0.5, **settings})
+        transport = Transport(app, limits, addresses or unlimited(), FairTurns())
         tasks.start_soon(partial(transport.serve, listener, stop))
         yield port
         stop.set()

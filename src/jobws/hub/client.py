@@ -20,7 +20,7 @@ from jobws.protocol.requests import EVERY_QUEUE, FORBIDDEN
 from jobws.protocol.session import BaseSession, Close, Standing, error_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Generator, Hashable
 
     from jobws.errors import RequestError
     from jobws.protocol.messages import AuthenticatedData, Ref
@@ -74,7 +74,22 @@ class Client(ABC, Generic[RequestT, PendingT]):
         self.on_authenticate: Callable[[Authenticate], None] | None = None
 
     def receive(self, message: str | bytes, now: float, problem: RequestError | None = None) -> PendingT | None:
+        """Take all steps of `receive_in_steps` now, and return what it returns."""
+        steps = self.receive_in_steps(message, now, problem)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                pending: PendingT | None = end.value
+                return pending
+
+    def receive_in_steps(
+        self, message: str | bytes, now: float, problem: RequestError | None = None
+    ) -> Generator[None, None, PendingT | None]:
         """Answer one message of the client, or return a request that needs a look-up in Redis before it is answered.
+
+        This is a generator of short steps, since a message may have a list of a thousand jobs. The caller takes all
+        steps before it passes on the next message of this client.
 
         Args:
             message: The message: `str` of a text frame, `bytes` of a binary frame.
@@ -97,14 +112,14 @@ class Client(ABC, Generic[RequestT, PendingT]):
         elif isinstance(request, Authenticate):
             self._authenticate(request, now)
         else:
-            pending = self._serve(request)
+            pending = yield from self._serve(request)
         if pending is None:
             self.outbox.flush()
         return pending
 
     @abstractmethod
-    def _serve(self, request: RequestT) -> PendingT | None:
-        """Answer a valid request, or return it for a look-up; see `receive`. The caller flushes the outbox."""
+    def _serve(self, request: RequestT) -> Generator[None, None, PendingT | None]:
+        """Answer a valid request, or return it for a look-up; see `receive_in_steps`. The caller flushes the outbox."""
 
     def charge_to(self, payer: Hashable) -> None:
         """Count the client, with the subscriptions that it has, for `payer` from now on.

@@ -16,7 +16,7 @@ import msgspec
 
 from jobws.errors import RequestError
 from jobws.protocol.identifiers import type_name
-from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, TOO_DEEP, is_too_deep
+from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, check_levels, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,12 +197,6 @@ def decode_part(text: bytes, subject: str) -> object:
     if len(text) > LENIENT_CHARACTERS and not text.startswith(b'"'):
         return [] if text.startswith(b"[") else {}
     return decode_json(text.decode(), subject)
-
-
-def check_levels(text: str, levels: int = MAX_LEVELS) -> None:
-    """Check that JSON text is not nested deeper than `levels`. Raises RequestError (`too-deep`) if it is."""
-    if is_too_deep(text, levels):
-        raise RequestError("too-deep", TOO_DEEP)
 
 
 def _decoded(text: str, subject: str) -> object:

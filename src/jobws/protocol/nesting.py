@@ -1,7 +1,7 @@
-"""Limits how deep JSON may be nested. Pure.
+"""Limits how deep JSON may be nested, and how many values it may have. Pure.
 
-The levels are counted before a text is parsed. Otherwise the limit would be that of Python's recursion, which depends
-on the version of Python and on the depth of the caller.
+Both are counted before a text is parsed. Otherwise the limit of the depth would be that of Python's recursion, which
+depends on the version of Python and on the depth of the caller.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
+
+from jobws.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +21,32 @@ MAX_FRAME_LEVELS: Final = MAX_LEVELS + 8
 """The limit for frames of the bridge, which contain a worker's value within a few levels of their own."""
 TOO_DEEP: Final = f"the JSON is nested too deep; it may have {MAX_LEVELS} levels"
 
+MAX_MESSAGE_MARKS: Final = 25_000
+"""How many marks (see `marks_in`) a message may have. To parse 25,000 takes up to 2 ms, while no other task runs."""
+MAX_BODY_MARKS: Final = 200_000
+"""How many marks a body may have. It is checked, but not built, which takes a millisecond for so many."""
+
 _MARKS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
 _NO_MARKS: Final = bytes(set(range(256)) - set(b'[{]}"'))
+_NO_VALUES: Final = bytes(set(range(256)) - set(b'[{,"'))
 _BLOCK: Final = 256
+
+
+def check_levels(text: str, levels: int = MAX_LEVELS) -> None:
+    """Check that JSON text is not nested deeper than `levels`. Raises RequestError (`too-deep`) if it is."""
+    if is_too_deep(text, levels):
+        raise RequestError("too-deep", TOO_DEEP)
+
+
+def check_marks(text: str, most: int, subject: str) -> None:
+    """Check that JSON text has at most `most` marks; see `marks_in`. `subject` begins the error's sentence.
+
+    Raises:
+        RequestError: `too-many`.
+    """
+    if len(text) > most and (marks := marks_in(text)) > most:
+        what = "lists, objects and commas outside of strings"
+        raise RequestError("too-many", f"{subject} may have {most} {what}, this one has {marks}")
 
 
 def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
@@ -32,15 +57,7 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
     """
     if len(text) <= levels:
         return False
-    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    marks = data.translate(_MARKS, _NO_MARKS)
-    if len(marks) <= levels:
-        return False
-    # Two adjacent quotes are the end and the beginning of a string, or the reverse. Without them, the other quotes
-    # still have the same meaning.
-    marks = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
+    marks = _outside_strings(text, _NO_MARKS, _MARKS)
     depth = 0
     for start in range(0, len(marks), _BLOCK):
         block = marks[start : start + _BLOCK]
@@ -50,6 +67,27 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
             return True
         depth += 2 * opened - len(block)
     return False
+
+
+def marks_in(text: str) -> int:
+    """Return how many marks JSON text has: opening brackets of lists and objects, and commas, outside of strings.
+
+    A value with many parts has many marks. Text that is not valid JSON may have any number.
+    """
+    return len(_outside_strings(text, _NO_VALUES, None))
+
+
+def _outside_strings(text: str | bytes, others: bytes, table: bytes | None) -> bytes:
+    """Return the bytes of JSON text that are neither in a string, nor quotes, nor among `others`.
+
+    Each is replaced as `bytes.translate` does with `table`.
+    """
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two adjacent quotes are the end and the beginning of a string, or the reverse. Without them, the other quotes
+    # still have the same meaning.
+    return b"".join(data.translate(table, others).replace(b'""', b"").split(b'"')[::2])
 
 
 def is_value_too_deep(value: object, levels: int = MAX_LEVELS) -> bool:

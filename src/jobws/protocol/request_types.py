@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -90,19 +91,25 @@ class SubscriptionRequest(Struct, frozen=True):
 
 
 class Subscribe(Struct, frozen=True):
-    """The request `subscribe-job` or `subscribe-queue`. `many` means that the answer has one result per item."""
+    """The request `subscribe-job` or `subscribe-queue`. `many` means that the answer has one result per item.
+
+    `items` can be iterated once.
+    """
 
     event: str
-    items: tuple[SubscriptionRequest | ItemError, ...]
+    items: Iterable[SubscriptionRequest | ItemError]
     many: bool
     ref: Ref | None
 
 
 class Unsubscribe(Struct, frozen=True):
-    """The request `unsubscribe-job` or `unsubscribe-queue`. `many` means that the answer has one result per item."""
+    """The request `unsubscribe-job` or `unsubscribe-queue`. `many` means that the answer has one result per item.
+
+    `items` can be iterated once.
+    """
 
     event: str
-    items: tuple[SubscriptionKey | ItemError, ...]
+    items: Iterable[SubscriptionKey | ItemError]
     many: bool
     ref: Ref | None
 

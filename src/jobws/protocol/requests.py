@@ -31,7 +31,7 @@ from jobws.protocol.request_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
     from typing import TypeVar
 
     from jobws.protocol.request_types import Room, Sight
@@ -50,7 +50,7 @@ _KNOWN: Final = "subscribe-job, unsubscribe-job, subscribe-queue, unsubscribe-qu
 def parse_request(
     event: str, data: object, ref: Ref | None, queues: Container[str], max_items: int, sight: Sight
 ) -> Request:
-    """Return the request in a frame.
+    """Return the request in a frame. The items of a list are parsed one at a time, when `items` is iterated: once.
 
     Args:
         event: The frame's `event`.
@@ -61,7 +61,7 @@ def parse_request(
         sight: What the sender may read.
 
     Raises:
-        RequestError: The whole request is wrong. An error in one item of a list becomes an `ItemError` in the request.
+        RequestError: The whole request is wrong. An item of a list that is wrong becomes an `ItemError` in `items`.
     """
     parser = _Parser(queues, max_items, sight)
     match event:
@@ -103,7 +103,7 @@ def parse_rooms(
     those of `parse_request`. Raises RequestError if `data` is wrong as a whole, or is one such job and no list.
     """
     parser = _Parser(queues, max_items, sight)
-    return parser.each(data, lambda value: parser.readable(_job(value)))[0]
+    return tuple(parser.each(data, lambda value: parser.readable(_job(value)))[0])
 
 
 def may_read(sight: Sight, room: Room) -> bool:
@@ -149,8 +149,8 @@ class _Parser:
 
     def each(
         self, data: object, parse: Callable[[object], Item], several: str = "jobs", one: str = "jobId"
-    ) -> tuple[tuple[Item | ItemError, ...], bool]:
-        """Return the items of `data`, and whether they came as a list.
+    ) -> tuple[Iterable[Item | ItemError], bool]:
+        """Return the items of `data`, and whether they came as a list, whose items are parsed when they are iterated.
 
         `several` is the key of the list if `data` is an object, and `one` the key of what an item is about.
 
@@ -161,7 +161,7 @@ class _Parser:
             return (parse(data),), False
         if len(values) > self._max_items:
             raise RequestError("too-many", f"a list may have {self._max_items} items, this one has {len(values)}")
-        return tuple(_item_or_error(value, parse) for value in values), True
+        return (_item_or_error(value, parse) for value in values), True
 
     def readable(self, key: SubscriptionKey) -> SubscriptionKey:
         """Return `key` if the sender may read its room (`may_read`), and its queue, if any, is one that may be named.

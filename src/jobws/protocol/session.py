@@ -21,7 +21,8 @@ from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.echo import echoed
 from jobws.protocol.identifiers import is_text, type_name
 from jobws.protocol.messages import Error, ErrorData, Ref
-from jobws.protocol.request_types import Request
+from jobws.protocol.nesting import MAX_MESSAGE_MARKS, check_marks
+from jobws.protocol.request_types import Request, Subscribe
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -102,6 +103,10 @@ class BaseSession(ABC, Generic[RequestT]):
     def _request(self, event: str, data: object, ref: Ref | None) -> RequestT:
         """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
+    def _examine(self, event: str, data: object) -> None:
+        """Look at `sight` for everything that this request to subscribe needs. Raises RequestError."""
+        self._request(event, data, None)
+
     @contextmanager
     def seeing(self, sight: Sight) -> Iterator[None]:
         """Use other rights inside the context, which must not wait."""
@@ -124,7 +129,7 @@ class BaseSession(ABC, Generic[RequestT]):
                 event = _event(envelope)
                 self.standing.check(event)
                 if event.startswith("subscribe-"):
-                    self._request(event, envelope.get("data"), None)
+                    self._examine(event, envelope.get("data"))
             except RequestError:
                 pass  # the answer will say it
 
@@ -210,6 +215,11 @@ class Session(BaseSession[Request]):
     def _request(self, event: str, data: object, ref: Ref | None) -> Request:
         return requests.parse_request(event, data, ref, self._queues, self._max_items, self.sight)
 
+    def _examine(self, event: str, data: object) -> None:
+        request = self._request(event, data, None)
+        if isinstance(request, Subscribe):
+            deque(request.items, maxlen=0)  # they are parsed one at a time
+
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:
     """Return the `error` frame that refuses a request, or a client's frame that is not a request.
@@ -228,6 +238,7 @@ def _size(message: str | bytes) -> int:
 def _envelope(message: str | bytes) -> dict[str, object]:
     if isinstance(message, bytes):
         raise RequestError("binary", "expected a text frame, this one is binary")
+    check_marks(message, MAX_MESSAGE_MARKS, "a message")
     value = decode_json(message)
     if not isinstance(value, dict):
         raise RequestError("not-an-object", f"expected a JSON object, got {type_name(value)}")

@@ -30,6 +30,7 @@ from jobws.server.authorized import Authorized
 from jobws.server.authorizer import authorizer_of
 from jobws.server.auto_reset_event import AutoResetEvent
 from jobws.server.failed_auths import FailedAuths
+from jobws.server.fair_turns import FairTurns
 from jobws.server.gate import Gate
 from jobws.server.http.service import Service
 from jobws.server.intervals import USUAL_INTERVALS
@@ -93,6 +94,7 @@ class Bridge:
         privacy: What clients are not shown.
         fanout: Publishes events to clients. Its counters feed the metrics.
         service: The parts of the bridge that the HTTP endpoints use.
+        turns: Divides the time of the event loop between clients and events.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Bridge:
             discovers=discover,
         )
         payloads = Payloads(settings.max_result_bytes, privacy)
-        self._tasks = Tasks()
+        self._tasks, self.turns = Tasks(), FairTurns()
         verified = authentication_of(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)
@@ -173,10 +175,11 @@ class Bridge:
             self._reading_back,
             self._tasks,
             SubscriptionCounts(settings.max_subscriptions_per_identity, limited),
+            self.turns,
         )
         rates = rates_of(settings, limited)
         self.clients: Clients[JobClient, PendingSubscription] = Clients(
-            endpoint, settings, self._admission, greeting, rates
+            endpoint, settings, self._admission, greeting, rates, self.turns
         )
         self.logs = Logs(
             self.target,
@@ -184,6 +187,7 @@ class Bridge:
             self._admission,
             greeting,
             rates,
+            self.turns,
             self._tasks,
             privacy,
             by_queue=are_names(configured, settings.prefix if discover else None),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import signal
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from jobws.errors import ConfigurationError, RedisUnavailableError
 from jobws.server.bridge import RESTART, Bridge
+from jobws.server.garbage import collected_in_steps
 from jobws.server.own_log import own_log
 from jobws.server.proxies import Addresses
 from jobws.server.settings import is_loopback
@@ -48,23 +47,13 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     listener = listening_socket(settings.host, settings.port)
     address = settings.metrics_address()
     metrics = None if address is None else listening_socket(*address, "--metrics-listen")
-    _relax_garbage_collector()
+
+    async def main() -> None:
+        async with collected_in_steps():
+            await serve(bridge, listener, started, metrics)
+
     with own_log(settings):
-        anyio.run(partial(serve, bridge, listener, started, metrics), backend="trio")
-
-
-def _relax_garbage_collector() -> None:
-    """Exclude existing objects from garbage collection, and collect new ones rarely.
-
-    Existing objects stay until the end anyway, and reference counts free nearly all new ones. With the default
-    thresholds the collector took a quarter of the CPU at 1,000 connections. A collection takes up to a third of a
-    microsecond per object. With these thresholds the youngest generation has 30,000 objects, and the middle one as many
-    again. With 20,000, an event that nobody wants took a tenth more CPU, since one read of a busy stream has 20,000
-    objects. A full collection happens only after 90 million objects.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(30_000, 0, 1_500)
+        anyio.run(main, backend="trio")
 
 
 def listening_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
@@ -107,13 +96,13 @@ async def serve(
     # Twice as many as WebSockets, so that a client that has too many of these is told so, and requests are served.
     most = 2 * settings.max_connections_per_address
     addresses = AddressLimit(most, Addresses(settings).limited_client, bridge.limited)
-    transport = Transport(bridge.app, settings, addresses)
+    transport = Transport(bridge.app, settings, addresses, bridge.turns)
     async with bridge.running(), anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signal, stop, bridge)
         tasks.start_soon(transport.serve, listener, stop)
         _log.info("%s serves %s (WebSocket: %s/ws)", SERVER, url, url.replace("http", "ws", 1))
         if metrics is not None:
-            tasks.start_soon(Transport(bridge.metrics_app, settings, addresses).serve, metrics, stop)
+            tasks.start_soon(Transport(bridge.metrics_app, settings, addresses, bridge.turns).serve, metrics, stop)
             _log.info("metrics are at %s/metrics, without a token", _url(metrics))
         if settings.needs_tokens and not is_loopback(host):
             _log.warning(

@@ -93,7 +93,7 @@ class Client:
         """Answer a subscription: Redis has these jobs, and empty streams."""
         query = ask_for(pending, QUEUES, self._bridge.fanout)
         query.keep_answer(LookUp(found, {}, {}))
-        self.hub_client.complete(pending, query, NOW)
+        do_all(self.hub_client.complete(pending, query, NOW))
 
     def ask(self, event: str, data: object = None) -> Any:
         return self.hub_client.receive(json.dumps({"event": event, "data": data}), 0.0)

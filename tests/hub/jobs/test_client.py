@@ -89,7 +89,7 @@ class Client:
         """Answer a subscription: Redis knows no job, and past events are replayed."""
         query = self.queries.pop(pending)
         query.keep_answer(NOTHING)
-        self.hub_client.complete(pending, query, 0.0)
+        do_all(self.hub_client.complete(pending, query, 0.0))
         self.read_back()
 
     def read_back(self) -> None:
@@ -293,7 +293,7 @@ def test_a_pong_names_no_queue_in_which_something_is_still_to_be_read_back() -> 
     publish(fanout, "http", b"5-0", DONE)
     fanout.verified["http"] = "5-0"
     client.ask("subscribe-job", {"jobId": "1", "queue": "http"}, 1)
-    client.hub_client.complete(client.pending[0], client.queries[client.pending[0]], 0.0)
+    do_all(client.hub_client.complete(client.pending[0], client.queries[client.pending[0]], 0.0))
     assert client.pong() == {}
     client.read_back()
     assert client.pong() == {"http": "5-0"}
@@ -333,7 +333,7 @@ def test_a_hole_that_is_found_while_a_look_up_is_under_way_has_the_job_looked_up
     assert query.being_reread(pending.present) == []
     fanout.without_position.clear()
     holed.clear()
-    client.hub_client.complete(pending, query, 10.0)
+    do_all(client.hub_client.complete(pending, query, 10.0))
     (ack,) = client.drain()
     assert (ack["data"]["gap"], ack["data"]["unknown"]) == (True, True)
     assert (holed, fanout.without_position) == (["http"], {"http"}), "no position is told before the job was looked up"
@@ -363,7 +363,7 @@ def test_a_position_does_not_pass_an_outcome_that_comes_from_the_hash() -> None:
     (pending,) = client.pending
     query = ask_for(pending, QUEUES, fanout)
     query.keep_answer(LookUp({("http", "1"): ended()}, {("http", "1"): "9-0"}, {"http": "9-0"}))
-    client.hub_client.complete(pending, query, 10.0)
+    do_all(client.hub_client.complete(pending, query, 10.0))
     (ack,) = client.drain()
     assert ack["data"]["after"] == {"http": "0-0"}
     backlog = client.hub_client.backlog

@@ -15,7 +15,7 @@ from jobws.protocol.request_types import Authenticate
 from jobws.protocol.session import Close, Standing
 from tests.hub.one_bridge import Bridge, Client, event, hash_of
 from tests.support.sight import EVERYTHING, sight
-from tests.support.steps import ask_for
+from tests.support.steps import ask_for, do_all
 
 FORBIDDEN = {"code": "forbidden", "message": "the token does not allow this"}
 ACK = {"request": "authenticate", "expires": 7, "queues": ["http"], "queueCount": 1}
@@ -117,7 +117,7 @@ def test_pending_subscriptions_are_judged_again() -> None:
     assert renew(client, "read:jobs:analyzer") == []
     for pending, query in zip((single, several), queries, strict=True):
         query.keep_answer(LookUp({("http", "1"): hash_of("active")}, {}, {}))
-        client.hub_client.complete(pending, query, 0.0)
+        do_all(client.hub_client.complete(pending, query, 0.0))
     refused, ack = client.frames()
     assert refused == {"event": "error", "data": {**FORBIDDEN, "request": "subscribe-job"}}
     assert ack["data"]["results"] == [

@@ -85,7 +85,7 @@ class Model(Steps[Redis, Bridge]):
     def subscribe(self) -> None:
         client = self.client()
         watches = []
-        for _ in range(1 + self.choose(3) // 2):
+        for _ in range((1, 1, 2, 4)[self.choose(4)]):
             queue = (*self.redis.queues, None)[self.choose(len(self.redis.queues) + 1)]
             events = CHOICES[self.choose(len(CHOICES))]
             if not self.choose(3):

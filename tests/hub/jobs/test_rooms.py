@@ -51,7 +51,7 @@ class Model:
         connection = self.random.choice(self.connections)
         request = SubscriptionRequest(SubscriptionKey(queue, job_id))
         subscription = Subscription(connection, request, self.rooms, self.random.choice(SIGHTS))
-        subscription.acked = True
+        subscription.in_room = True
         self.rooms.join(subscription)
         self.members.append(subscription)
 
@@ -145,7 +145,7 @@ def test_a_queue_that_is_forgotten_leaves_nothing() -> None:
     subscription = Subscription(
         connection, SubscriptionRequest(SubscriptionKey(None, "1"), frozenset()), fanout.rooms, EVERYTHING
     )
-    subscription.acked = True
+    subscription.in_room = True
     fanout.rooms.join(subscription)
     entry: Entry = (b"5-0", [b"event", b"active", b"jobId", b"1"])
     for queue in ("http", "sparql"):

@@ -43,7 +43,7 @@ def test_acks_pongs_and_returns_fit_into_a_message() -> None:
         assert pending is not None
         query = ask_for(pending, labels, fanout)
         query.keep_answer(LookUp(found, {}, dict.fromkeys(labels, f"{NOW}-0")))
-        client.complete(pending, query, float(NOW))
+        do_all(client.complete(pending, query, float(NOW)))
         return last()
 
     def last() -> Any:

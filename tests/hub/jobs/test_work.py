@@ -64,7 +64,7 @@ def join(hub: Hub, client: JobClient, items: list[Any], event: str = "subscribe-
     assert asked is not None
     query = ask_for(asked, hub.labels, hub.fanout)
     query.keep_answer(NOTHING)
-    client.complete(asked, query, 0.0)
+    do_all(client.complete(asked, query, 0.0))
 
 
 def items(first: int, count: int, queue: str = "q0") -> list[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from jobws.protocol.nesting import MAX_BODY_MARKS
 from tests.bench.steps import Recorder
 from tests.support.bridge import live_bridge
 from tests.support.http import call
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from tests.support.redis import Redis
 
 MIB = 1 << 20
-DEEP = "[" + ",".join(["[" * 200 + "]" * 200] * (MIB // 410)) + "]"  # takes longest to build
-LISTS = "[" + "[]," * (MIB // 3 - 40) + "[]]"
+# As many lists and commas as a body may have. The first takes longest to build.
+DEEP = "[" + ",".join(["[" * 200 + "]" * 200] * (MAX_BODY_MARKS // 201 - 1)) + "]"
+LISTS = "[" + "[]," * (MAX_BODY_MARKS // 2 - 10) + "[]]"
 JUNK = "x" * 70_000
-# From how many milliseconds on a step is too long: with the values that are not built, it takes 60 to 400.
-TOO_LONG = 30
+# From how many milliseconds on a step is too long. With the values that are not built, it takes 12 to 60.
+TOO_LONG = 10
 
 
 @pytest.mark.parametrize("data", [DEEP, LISTS, '"' + "é\\n" * 100_000 + '"', f' {{"a" : ["{JUNK}" ,\r\n1]}} '])
@@ -61,13 +63,17 @@ REFUSED: list[tuple[str, str, str]] = [
     ("/lookup", f'{{"jobs":"{JUNK}"}}', "`jobs` must be a list, not a string"),
     ("/lookup", f'{{"junk":"{JUNK}"}}', NO_JOB),
     ("/lookup", f'"{JUNK}"', "bad job id: it has 70000 bytes of UTF-8, the limit is 512"),
-    ("/lookup", LISTS, "the body may have 100000 commas, this one has"),
+    ("/lookup", f"[{'0,' * 100_001}0]", "the body may have 100000 commas, this one has 100001"),
     ("/lookup", f'{{"jobs":[{"0," * 40_000}0]}}', "`jobs` may have 1000 items, this one has 40001"),
     ("/lookup", f'{{"jobs":["{JUNK}"]', "the body is no JSON (Input data was truncated); " + SURROGATES),
     ("/jobs/http", f'{{"data":"{JUNK}"', "the body is no JSON (Input data was truncated); " + SURROGATES),
     ("/jobs/http", f'{{"data":"{JUNK}\\ud800"}}', "the body is no JSON ("),
     ("/jobs/http", f'{{"data":"{JUNK}","opts":{{"delay":"5"}}}}', "`opts.delay`: Expected `int`, got `str`"),
     ("/jobs/http", f'{{"name":"{JUNK}"}}', "the body: Object missing required field `data`"),
+    *(
+        (path, "[" + "[]," * (MIB // 3 - 40) + "[]]", "the body may have 200000 lists, objects and commas outside of")
+        for path in ("/lookup", "/logs", "/analyze/http", "/jobs/http")
+    ),
     ("/analyze/http", "[" * 70_000, "the JSON is nested too deep; it may have 512 levels"),
 ]
 

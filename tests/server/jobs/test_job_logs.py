@@ -175,7 +175,7 @@ async def test_an_outcome_waits_for_a_client_that_takes_its_lines_slowly(
     async with live_bridge(redis.url, intervals=intervals, queues=("http",)) as live:
         with live.bridge.service.client(None, ANYONE, None) as client:
             outbox = client.hub_client.outbox
-            client.subscribe(WITH_LOGS)
+            await client.subscribe(WITH_LOGS)
             await eventually(lambda: knows_the_list(live))
             client.take()
             redis.client.rpush("bull:http:j:logs", *(f"{number:01000}" for number in range(5000)))

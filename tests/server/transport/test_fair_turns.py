@@ -6,7 +6,7 @@ import time
 
 import trio
 
-from jobws.server.transport.fair_turns import SECONDS, FairTurns
+from jobws.server.fair_turns import SECONDS, FairTurns
 
 CLIENTS = 20
 MESSAGES = 5

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import trio
 import trio.testing
 
+from jobws.server.fair_turns import FairTurns
 from jobws.server.settings import Settings
 from jobws.server.transport.acceptor import TICK_SECONDS, TICK_WIRES, Transport
-from jobws.server.transport.fair_turns import FairTurns
 from jobws.server.transport.websocket_connection import WebSocketConnection
 from tests.support.echo import unlimited
 
@@ -23,7 +23,7 @@ def _pings(ping_seconds: float, seconds: float) -> list[int]:
     settings = Settings(ping_seconds=ping_seconds, silence_seconds=1000)
 
     async def main(stack: ExitStack) -> list[int]:
-        transport = Transport(None, settings, unlimited())
+        transport = Transport(None, settings, unlimited(), FairTurns())
         peers = []
         for _ in range(COUNT):
             ours, theirs = (stack.enter_context(sock) for sock in socket.socketpair())

@@ -1,18 +1,29 @@
-"""Lets an answered subscription into its room, and has it get first what it missed, and then new events."""
+"""Lets subscriptions into their rooms, and has them get first what they missed, and then new events.
+
+A request may have a thousand subscriptions, so this is done in short steps. First each subscription begins: what it
+missed is decided, it enters its room, and it holds back the events that happen from then on. After the ack of the
+request, each gets what it missed, and then what it holds.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
+from jobws.hub.jobs.beginning import begin
 from jobws.hub.jobs.flow import Flow
+from jobws.hub.jobs.subscription import ALIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Beginning
+    from jobws.hub.jobs.pending import PendingSubscription
+    from jobws.hub.jobs.query import Query
     from jobws.hub.jobs.subscription import Subscription
 
 
@@ -20,40 +31,80 @@ def no_flows(_flow: Flow) -> None:
     """Take a flow, and do nothing: nobody looks at the jobs below."""
 
 
-def admit(
+def begin_each(
+    pending: PendingSubscription, query: Query, fanout: Fanout, now_milliseconds: float
+) -> Generator[None, None, bool]:
+    """Have the subscriptions of a request begin, and let them into their rooms. One whose look-up failed ends.
+
+    This is a generator of short steps: it yields after each subscription. It returns whether all have begun. If one
+    must wait, it ends early. The arguments are those of `begin`.
+    """
+    while waiting := pending.waiting:
+        for subscription in waiting:
+            if subscription.ended or subscription in pending.begun:
+                continue
+            if query.must_wait_for(subscription):
+                return False
+            found = pending.begun[subscription] = begin(subscription, query, fanout, now_milliseconds)
+            if found.result.error is UNSET:
+                subscription.held = []
+                fanout.join(subscription)
+            else:
+                subscription.client.end(subscription)
+            yield
+    return True
+
+
+def withdraw_each(pending: PendingSubscription, fanout: Fanout) -> None:
+    """Undo `begin_each`, because the client has other rights: what was decided may name queues that these exclude."""
+    for subscription in list(pending.begun):
+        if not subscription.ended:
+            del pending.begun[subscription]
+            fanout.rooms.leave(subscription)
+            subscription.in_room = False
+            for each in subscription.held or ():
+                subscription.client.outbox.release(each.tail)
+            subscription.held = subscription.delivered = subscription.owed = subscription.ahead = None
+            subscription.job_states = {}
+
+
+def admit_each(
     client: JobClient,
-    subscription: Subscription,
-    beginning: Beginning,
+    begun: Mapping[Subscription, Beginning],
     fanout: Fanout,
     on_flow: Callable[[Flow], None],
-) -> None:
-    """Let a subscription of `client` into its room. `begin` has returned its `beginning`.
+) -> Iterator[None]:
+    """Have the subscriptions of an answered request get what they missed, and then events as they happen.
 
-    A subscription with `children` gets nothing until the client was sent what it missed of the jobs below. `on_flow`
-    becomes the `on_change` of its flow, and is first called here.
+    One with `children` gets nothing until the client was sent what it missed of the jobs below. `on_flow` becomes the
+    `on_change` of its flow, and is first called here. This is a generator of short steps, which the caller must
+    exhaust: it yields after each subscription.
     """
-    subscription.acked = True
-    fanout.join(subscription)
-    catch_up = partial(_catch_up, client, subscription, beginning, fanout)
-    if subscription.request.children:
-        subscription.held = []
-        subscription.flow = Flow(subscription, catch_up, fanout, on_flow)
-        subscription.flow.change()
-    else:
-        catch_up()
+    for subscription in begun:
+        subscription.acked = True
+    for subscription, beginning in begun.items():
+        if not subscription.ended:
+            catch_up = partial(_catch_up, client, subscription, beginning, fanout)
+            if subscription.request.children:
+                subscription.flow = Flow(subscription, catch_up, fanout, on_flow)
+                subscription.flow.change()
+            else:
+                catch_up()
+        client.outbox.flush()
+        yield
 
 
 def _catch_up(client: JobClient, subscription: Subscription, beginning: Beginning, fanout: Fanout) -> None:
     if beginning.replays:
-        subscription.held = subscription.held or []
         read_later = partial(client.read_later, beginning.replays)
         if subscription.request.logs is None:
             read_later()
         else:  # the lines that are there come before the outcome
             fanout.job_logs.drain(subscription, subscription.job_states, read_later)
-    else:
-        fanout.go_live(subscription)
     for queue in beginning.owed:
-        client.owe(subscription, queue)
+        if subscription.job_states.get(queue) is ALIVE:  # otherwise the outcome came since, and is held
+            client.owe(subscription, queue)
     for queue in beginning.stale:
         fanout.doubt(queue)
+    if not beginning.replays:  # last, since what is held is sent without a position if an outcome is owed or doubted
+        fanout.go_live(subscription)

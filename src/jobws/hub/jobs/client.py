@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from msgspec import UNSET
-
 from jobws.hub.client import Client
-from jobws.hub.jobs.admission import admit, no_flows
+from jobws.hub.jobs.admission import admit_each, begin_each, no_flows, withdraw_each
 from jobws.hub.jobs.backlog import Backlog
-from jobws.hub.jobs.beginning import begin
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
-from jobws.hub.jobs.missed import Beginning, Owed
+from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
 from jobws.hub.jobs.positions import positions
 from jobws.hub.jobs.subscription import Subscription, limiting_sight
@@ -24,10 +21,10 @@ from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed, name_evicted
 from jobws.protocol.messages import Ack, AckData, ItemError, Pong, PongData, Result
 from jobws.protocol.request_types import Ping, Request, Subscribe, SubscriptionKey, SubscriptionRequest, Unsubscribe
-from jobws.protocol.requests import may_subscribe
+from jobws.protocol.requests import FORBIDDEN, may_subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.flow import Flow
@@ -56,7 +53,7 @@ class JobClient(Client[Request, PendingSubscription]):
             reader that `read_back` started sets it to None when all of it was delivered.
     """
 
-    __slots__ = ("_fanout", "_on_flow", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
+    __slots__ = ("_admitting", "_fanout", "_on_flow", "_pending", "_queues", "_read_back", "_subscriptions", "backlog")
 
     def __init__(
         self,
@@ -77,7 +74,8 @@ class JobClient(Client[Request, PendingSubscription]):
         self._read_back = read_back
         self._on_flow = on_flow
         self._subscriptions = ClientSubscriptions(max_subscriptions, counts)
-        self._pending: list[PendingSubscription] = []
+        self._pending: dict[PendingSubscription, None] = {}
+        self._admitting = 0  # for how many requests `admit_each` has not ended
 
     @property
     def keys(self) -> Collection[SubscriptionKey]:
@@ -87,7 +85,7 @@ class JobClient(Client[Request, PendingSubscription]):
     @property
     def catching_up(self) -> bool:
         """Whether a subscription is not answered yet, must still get past events, or waits for log lines."""
-        return bool(self._pending or self.backlog or self._fanout.job_logs.draining_of(self))
+        return bool(self._pending or self._admitting or self.backlog or self._fanout.job_logs.draining_of(self))
 
     @property
     def awaits_missed_outcomes(self) -> bool:
@@ -98,15 +96,15 @@ class JobClient(Client[Request, PendingSubscription]):
             for subscription in self._subscriptions
         )
 
-    def _serve(self, request: Request) -> PendingSubscription | None:
+    def _serve(self, request: Request) -> Generator[None, None, PendingSubscription | None]:
         match request:
             case Ping():
                 self._fanout.send_held_progress(self._subscriptions)
                 self._answer(Pong(PongData(positions(self._subscriptions, self._fanout)), echoed(request.ref)))
             case Unsubscribe():
-                self._unsubscribe(request)
+                yield from self._unsubscribe(request)
             case Subscribe():
-                return self._subscribe(request)
+                return (yield from self._subscribe(request))
             case _:
                 assert_never(request)
         return None
@@ -125,7 +123,7 @@ class JobClient(Client[Request, PendingSubscription]):
         for each in subscription.held or ():
             self.outbox.release(each.tail)
         subscription.held = None
-        if subscription.acked:
+        if subscription.in_room:
             self._fanout.rooms.leave(subscription)
             if subscription.request.logs is not None:
                 self._fanout.job_logs.leave(subscription)
@@ -141,16 +139,24 @@ class JobClient(Client[Request, PendingSubscription]):
 
     # ---- subscribing ----
 
-    def _subscribe(self, request: Subscribe) -> PendingSubscription:
+    def _subscribe(self, request: Subscribe) -> Generator[None, None, PendingSubscription | None]:
         pending = PendingSubscription(request, self._queues)
-        self._pending.append(pending)
+        self._pending[pending] = None
         evictable = self._subscriptions.evictable()
-        left = False
+        left, sight = False, self.session.sight
         for item in request.items:
-            if not isinstance(item, ItemError) and (old := self._subscriptions.get(item.key)) is not None:
-                self.end(old)
-                left = True
-            pending.subscriptions.append(item if isinstance(item, ItemError) else self._enter(item, pending, evictable))
+            if isinstance(item, ItemError):
+                pending.subscriptions.append(item)
+            elif self.session.sight is not sight and not may_subscribe(self.session.sight, item):
+                pending.subscriptions.append(FORBIDDEN)  # the client got other rights between two steps
+            else:
+                if (old := self._subscriptions.get(item.key)) is not None:
+                    self.end(old)
+                    left = True
+                pending.subscriptions.append(self._enter(item, pending, evictable))
+            yield
+            if pending not in self._pending:  # the connection is closing
+                return None
         if left:
             self._answer_abandoned()
         return pending
@@ -171,10 +177,13 @@ class JobClient(Client[Request, PendingSubscription]):
         subscriptions.add(subscription)
         return subscription
 
-    def complete(self, pending: PendingSubscription, query: Query, now_milliseconds: float) -> None:
+    def complete(
+        self, pending: PendingSubscription, query: Query, now_milliseconds: float
+    ) -> Generator[None, None, None]:
         """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read and sent.
 
-        If the request was answered already, nothing happens.
+        This is a generator of short steps, which the caller must exhaust. Nothing happens if the request was answered
+        already. If a subscription must wait, the request is not answered: `pending.is_begun` is false.
 
         Args:
             pending: The request.
@@ -182,26 +191,13 @@ class JobClient(Client[Request, PendingSubscription]):
             now_milliseconds: The present time on the bridge's clock, in milliseconds since 1970. If several queues have
                 the job id, it decides which outcomes are too old to be sent.
         """
-        if pending not in self._pending:
+        if not (yield from begin_each(pending, query, self._fanout, now_milliseconds)) or pending not in self._pending:
             return
-        self._pending.remove(pending)
-        beginnings: dict[Subscription, Beginning] = {}
-        results = []
-        for subscription in pending.subscriptions:
-            if isinstance(subscription, ItemError):
-                results.append(Result(error=subscription))
-            elif subscription.ended:
-                results.append(Result(error=UNSUBSCRIBED))
-            else:
-                found = begin(subscription, query, self._fanout, now_milliseconds)
-                results.append(found.result)
-                if found.result.error is UNSET:
-                    beginnings[subscription] = found
-                else:
-                    self.end(subscription)
-        self._tell(pending, answer(pending, results, self._fanout) if pending.flow is None else UNSUBSCRIBED)
-        for subscription, found in beginnings.items():
-            admit(self, subscription, found, self._fanout, self._on_flow)
+        self._tell(pending, answer(pending, self._fanout) if pending.flow is None else UNSUBSCRIBED)
+        del self._pending[pending]
+        self._admitting += 1
+        yield from admit_each(self, pending.begun, self._fanout, self._on_flow)
+        self._admitting -= 1
         self.outbox.flush()
 
     def _tell(self, pending: PendingSubscription, data: AckData | ItemError) -> None:
@@ -231,22 +227,21 @@ class JobClient(Client[Request, PendingSubscription]):
             self.read_later([owed])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
-        """Refuse a request to subscribe, with all its items. If the request was answered already, nothing happens.
+        """Refuse a request to subscribe, and end its subscriptions. If it was answered already, nothing happens.
 
-        The subscriptions of the request end. If the bridge made the request for a flow, the client is told nothing, and
-        the flow goes on.
+        If the bridge made the request for a flow, the client is told nothing, and the flow goes on.
         """
         if pending not in self._pending:
             return
-        self._pending.remove(pending)
-        for subscription in pending.present:
-            self.end(subscription)
+        del self._pending[pending]
+        for each in pending.present:
+            self.end(each)
         self._tell(pending, error)
         self.outbox.flush()
 
     # ---- unsubscribing ----
 
-    def _unsubscribe(self, request: Unsubscribe) -> None:
+    def _unsubscribe(self, request: Unsubscribe) -> Iterator[None]:
         results = []
         for item in request.items:
             if isinstance(item, ItemError):
@@ -255,6 +250,9 @@ class JobClient(Client[Request, PendingSubscription]):
             if (subscription := self._subscriptions.get(item)) is not None:
                 self.end(subscription)
             results.append(Result(left=subscription is not None))
+            yield
+            if self.closing is not None:
+                return
         self._answer_abandoned()
         data = AckData(request.event, results=results) if request.many else AckData(request.event, left=results[0].left)
         self._answer(Ack(data, echoed(request.ref)))
@@ -266,7 +264,7 @@ class JobClient(Client[Request, PendingSubscription]):
                 continue
             (subscription,) = pending.subscriptions
             if isinstance(subscription, Subscription) and subscription.ended:
-                self._pending.remove(pending)
+                del self._pending[pending]
                 self.refuse(UNSUBSCRIBED, pending.request.event, pending.request.ref)
 
     # ---- rights ----
@@ -282,6 +280,8 @@ class JobClient(Client[Request, PendingSubscription]):
 
     def _apply_rights(self) -> None:
         sight = self.session.sight
+        for pending in self._pending:
+            withdraw_each(pending, self._fanout)
         for subscription in list(self._subscriptions):
             key = subscription.request.key
             if subscription.ended:  # with the flow that it belonged to

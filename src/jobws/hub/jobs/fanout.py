@@ -227,8 +227,9 @@ class Fanout(PublishedStreams):
         batch.finish()
 
     def join(self, subscription: Subscription) -> None:
-        """Let an answered subscription into its room. It does not get the progress that is held now: that is older."""
+        """Let a subscription into its room. It does not get the progress that is held now: that is older."""
         self.rooms.join(subscription)
+        subscription.in_room = True
         for window in self.progress.of(subscription):
             window.pass_over((subscription,))
 

@@ -34,7 +34,7 @@ class FollowingClient(JobClient):
         """
         pending = PendingSubscription(Subscribe("subscribe-job", (), many=True, ref=None), self._queues)
         pending.flow = flow
-        self._pending.append(pending)
+        self._pending[pending] = None
         subscriptions = self._subscriptions
         for request in flow.requests(found):
             if subscriptions.get(request.key) is not None or not may_subscribe(self.session.sight, request):

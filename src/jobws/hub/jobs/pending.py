@@ -13,10 +13,11 @@ from jobws.protocol.request_types import Room
 from jobws.protocol.requests import FORBIDDEN, may_subscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.flow import Flow
+    from jobws.hub.jobs.missed import Beginning
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Evicted, Tree
     from jobws.protocol.request_types import Sight, Subscribe, SubscriptionKey, SubscriptionRequest
@@ -40,17 +41,19 @@ class PendingSubscription:
         subscriptions: The subscription of each item of the request, in order, or the error of the item. With a `flow`,
             the request has no items, and these are the subscriptions to the jobs that were found.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
+        begun: What those of `subscriptions` begin with that have begun; see `admission.begin_each`.
         evicted: The older subscriptions that were ended to make room.
         trees: How many jobs are below each of the jobs `tops`, those whose flows the request wants to follow. The
             endpoint fills this in before the request is answered, and `answer` puts the numbers into the snapshots. A
             job that could not be counted is absent.
     """
 
-    __slots__ = ("_labels", "evicted", "flow", "request", "subscriptions", "trees")
+    __slots__ = ("_labels", "begun", "evicted", "flow", "request", "subscriptions", "trees")
 
     def __init__(self, request: Subscribe, labels: Collection[str]) -> None:
         self.request = request
         self.subscriptions: list[Subscription | ItemError] = []
+        self.begun: dict[Subscription, Beginning] = {}
         self.evicted: list[Evicted] = []
         self.flow: Flow | None = None
         self.trees: dict[Room, Tree] = {}
@@ -88,6 +91,20 @@ class PendingSubscription:
         ]
 
     @property
+    def waiting(self) -> list[Subscription]:
+        """The `present` subscriptions that have not begun."""
+        return [
+            each
+            for each in self.subscriptions
+            if not isinstance(each, ItemError) and not each.ended and each not in self.begun
+        ]
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether all `present` subscriptions have begun."""
+        return not self.waiting
+
+    @property
     def tops(self) -> list[Room]:
         """The jobs of the `present` subscriptions that are to follow flows."""
         keys = [each.request.key for each in self.present if each.request.children]
@@ -104,17 +121,15 @@ class PendingSubscription:
         return [subscription.request.key for subscription in self.present]
 
 
-def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fanout) -> AckData | ItemError:
+def answer(pending: PendingSubscription, fanout: Fanout) -> AckData | ItemError:
     """Return the data of a request's ack, or the error if the request has one item, not a list, and is refused.
 
     Args:
-        pending: The request.
-        results: The result of each item, in order.
+        pending: The request. All its subscriptions have begun, or have ended.
         fanout: Where the positions of the ack come from.
     """
     request, evicted = pending.request, pending.evicted or UNSET
-    if pending.trees:
-        results = [_with_tree(result, item, pending.trees) for result, item in zip(results, request.items, strict=True)]
+    results = [_result_of(each, pending) for each in pending.subscriptions]
     if request.many:
         common = _common(pending, fanout)
         own = [_without(result, common) for result in results]
@@ -134,30 +149,38 @@ def answer(pending: PendingSubscription, results: Sequence[Result], fanout: Fano
     )
 
 
-def _with_tree(result: Result, item: SubscriptionRequest | ItemError, trees: Mapping[Room, Tree]) -> Result:
-    """Return the result of an item with `tree` in its snapshots, if the item wants `children`.
+def _result_of(subscription: Subscription | ItemError, pending: PendingSubscription) -> Result:
+    if isinstance(subscription, ItemError):
+        return Result(error=subscription)
+    found = pending.begun.get(subscription)
+    if found is not None and found.result.error is not UNSET:
+        return found.result
+    if found is None or subscription.ended:
+        return Result(error=UNSUBSCRIBED)
+    return _with_tree(found.result, subscription.request, pending.trees) if pending.trees else found.result
+
+
+def _with_tree(result: Result, request: SubscriptionRequest, trees: Mapping[Room, Tree]) -> Result:
+    """Return the result of a request with `tree` in its snapshots, if the request wants `children`.
 
     If `trees` does not have the job, the snapshots have no `tree`. A result without snapshots is returned as it is.
     """
-    if isinstance(item, ItemError) or not item.children or result.jobs is UNSET:
+    if not request.children or result.jobs is UNSET:
         return result
-    tree = trees.get(Room(item.key.queue, item.key.job_id), UNSET)
+    tree = trees.get(Room(request.key.queue, request.key.job_id), UNSET)
     return structs.replace(result, jobs=[structs.replace(job, tree=tree) for job in result.jobs])
 
 
 def _common(pending: PendingSubscription, fanout: Fanout) -> Cursor:
-    """Return the present position of each queue of the items.
+    """Return the present position of each queue of the subscriptions.
 
-    Empty if an item names no queue, or wants `children`, which may be in any queue.
+    Empty if one of them names no queue, or wants `children`, which may be in any queue.
     """
-    rooms = [
-        item.key
-        for item, subscription in zip(pending.request.items, pending.subscriptions, strict=True)
-        if not (isinstance(item, ItemError) or subscription is FORBIDDEN)
-    ]
-    if any(room.queue is None for room in rooms) or any(each.request.children for each in pending.present):
+    requests = [each.request for each in pending.subscriptions if not isinstance(each, ItemError)]
+    if any(each.key.queue is None or each.children for each in requests):
         return {}
-    return {room.queue: now_in(room.queue, fanout) for room in rooms if room.queue is not None}
+    queues = dict.fromkeys(each.key.queue for each in requests)
+    return {queue: now_in(queue, fanout) for queue in queues if queue is not None}
 
 
 def _without(result: Result, common: Cursor) -> Result:

@@ -154,10 +154,10 @@ class Windows:
     def of(self, subscription: Subscription) -> list[Window]:
         """Return the windows of a subscription: those of its room, in the queues whose events it gets.
 
-        A subscription that is not answered yet has none.
+        A subscription that is not in its room yet has none.
         """
         key = subscription.request.key
-        if not subscription.acked:
+        if not subscription.in_room:
             return []
         by_queue = self.of_queues if key.job_id is None else self.of_jobs.get(key.job_id.encode(), {})
         return [window for queue, window in by_queue.items() if subscription.gets_events_of(queue)]

@@ -172,6 +172,12 @@ class Query:
         concerned = list(subscriptions)
         return [queue for queue in self._fanout.rereads if any(self._must_wait(each, queue) for each in concerned)]
 
+    def must_wait_for(self, subscription: Subscription) -> bool:
+        """Whether a subscription cannot begin now: `being_reread` has a queue for it, or `is_outdated` is true."""
+        if self._fanout.rereads and self.being_reread((subscription,)):
+            return True
+        return bool(self._all is not None or self.unknown) and self.is_outdated((subscription.request.key,))
+
     def _must_wait(self, subscription: Subscription, queue: str) -> bool:
         room = subscription.request.key
         if room.queue is not None or not subscription.gets_events_of(queue):

@@ -88,9 +88,10 @@ class Subscription:
     """One subscription of one client. The argument `sight` is all rights of the client, unlike the attribute `sight`.
 
     Attributes:
-        acked: Whether the subscription was answered. Then it is in its room, one of `rooms`.
-        held: The events that wait while older ones, or log lines, are read from Redis. None means that events do not
-            wait: they are sent when they happen.
+        in_room: Whether the subscription is in its room, one of `rooms`, so that it gets events.
+        acked: Whether the subscription was answered. It is in its room before, and then holds events back.
+        held: The events that wait until the subscription is answered, and while older events, or log lines, are read
+            from Redis. None means that events do not wait: they are sent when they happen.
         job_states: What is known of the job, by queue that was seen to have it. `note_job_in` adds a queue.
         delivered: By queue, the `missed.finished_text` of the last outcome in the job's hash that was sent, or need not
             be sent. None means that there are none.
@@ -113,6 +114,7 @@ class Subscription:
         "ended",
         "flow",
         "held",
+        "in_room",
         "job_states",
         "owed",
         "parent",
@@ -125,6 +127,7 @@ class Subscription:
         self.client = client
         self.sight = limiting_sight(request.key, sight)
         self.request = request
+        self.in_room = False
         self.acked = False
         self.held: list[BufferedEvent] | None = None
         self.job_states: dict[str, JobState] = {}
@@ -205,7 +208,7 @@ class Subscription:
         if known is not None:
             return known
         self.job_states[queue] = state
-        if self.acked and not self.ended:
+        if self.in_room and not self.ended:
             self._rooms.found(self, queue)
         return state
 
@@ -254,7 +257,7 @@ class Subscription:
         """
         if sight is self.sight:
             return
-        if self.acked:
+        if self.in_room:
             self._rooms.leave(self)
         self.sight = sight
         for queue in [each for each in self.job_states if not self.gets_events_of(each)]:
@@ -265,7 +268,7 @@ class Subscription:
                 if not self.gets_events_of(each.queue):
                     self.client.outbox.release(each.tail)
             self.held = [each for each in self.held if self.gets_events_of(each.queue)]
-        if self.acked:
+        if self.in_room:
             self._rooms.join(self)
         job_logs.limit(self)  # last, since this may send the held events
 

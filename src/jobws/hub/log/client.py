@@ -19,7 +19,7 @@ from jobws.protocol.request_types import Ping
 from jobws.protocol.requests import FORBIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from jobws.hub.log.broadcaster import LogHub
     from jobws.protocol.log.requests import LogSession
@@ -49,7 +49,8 @@ class LogClient(Client[LogRequest, LogSubscription]):
         self._current: LogSubscription | None = None
         self._pending: LogSubscription | None = None
 
-    def _serve(self, request: LogRequest) -> LogSubscription | None:
+    def _serve(self, request: LogRequest) -> Generator[None, None, LogSubscription | None]:
+        yield from ()  # every request is one step
         match request:
             case Ping():
                 after = None

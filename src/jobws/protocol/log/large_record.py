@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from jobws.protocol.codec import bad_json, check_levels, decode_json, decode_part
+from jobws.protocol.codec import bad_json, decode_json, decode_part
 from jobws.protocol.log.records import MAX_FIELDS_BYTES, MAX_MESSAGE_BYTES
+from jobws.protocol.nesting import check_levels
 
 LARGE: Final = MAX_FIELDS_BYTES
 """From how many characters on a record is read part by part."""

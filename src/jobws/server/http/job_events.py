@@ -9,7 +9,7 @@ from starlette.responses import Response
 from jobws.access.sights import sight_of
 from jobws.errors import RequestError
 from jobws.protocol.messages import ItemError
-from jobws.protocol.request_types import Request, Subscribe
+from jobws.protocol.request_types import Subscribe, SubscriptionRequest
 from jobws.protocol.requests import EVERY_QUEUE, parse_request
 from jobws.protocol.server_sent_events import EventStreamWriter, close_block, decode_position
 from jobws.server.http import event_stream as streaming
@@ -51,12 +51,12 @@ class EventStreams:
             (items[0] if len(items) == 1 else data)["after"] = decode_position(last)
         service = self._service
 
-        def parse(identity: Identity) -> Request:
+        def parse(identity: Identity) -> tuple[SubscriptionRequest | ItemError, ...]:
             limit = service.settings.max_subscriptions
-            return parse_request(what, data, None, service.nameable, limit, sight_of(identity))
+            parsed = parse_request(what, data, None, service.nameable, limit, sight_of(identity))
+            return tuple(parsed.items) if isinstance(parsed, Subscribe) else ()
 
-        parsed = parse(await judged(request, parse))
-        for item in parsed.items if isinstance(parsed, Subscribe) else ():
+        for item in parse(await judged(request, parse)):
             if isinstance(item, ItemError):
                 raise RequestError(item.code, item.message)
         if request.method == "HEAD":
@@ -90,7 +90,7 @@ class _Events:
 
     async def ask(self, client: InProcessClient) -> None:
         """Subscribe to the jobs, or the whole queue, of the URL."""
-        client.subscribe(self._data, self._request)
+        await client.subscribe(self._data, self._request)
 
     def patience(self) -> float:
         """Return the seconds after which the client gets a position if no event came."""

@@ -8,7 +8,8 @@ import anyio.lowlevel
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from jobws.protocol.codec import LENIENT_CHARACTERS, bad_json, check_levels, decode_json, decode_list, decode_part
+from jobws.protocol.codec import LENIENT_CHARACTERS, bad_json, decode_json, decode_list, decode_part
+from jobws.protocol.nesting import check_levels
 from jobws.protocol.requests import parse_rooms
 from jobws.server.http.request import SUBJECT
 from jobws.turn import Turn

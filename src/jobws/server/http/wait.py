@@ -71,7 +71,7 @@ async def first_outcome(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
             tasks.start_soon(service.close_with_token, client)
-            client.subscribe(item)
+            await client.subscribe(item)
             client.asked()
             found = await _first(client)
             tasks.cancel_scope.cancel()

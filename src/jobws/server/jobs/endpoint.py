@@ -25,7 +25,6 @@ from jobws.server.jobs.reading_back import retry_until_available
 from jobws.server.jobs.trees import Trees
 from jobws.server.websocket.asked_client import judge_client
 from jobws.server.websocket.clients import Endpoint
-from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.subscription_counts import SubscriptionCounts
+    from jobws.server.fair_turns import FairTurns
     from jobws.server.jobs.queue_readers import Queues
     from jobws.server.jobs.reading_back import ReadingBack
     from jobws.server.settings import Settings
@@ -64,6 +64,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         reading_back: Delivers what clients missed.
         tasks: The tasks of the bridge.
         counts: Counts and limits the subscriptions of each holder of tokens or address.
+        turns: Limits how long answers to clients take at a time.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         reading_back: ReadingBack,
         tasks: Tasks,
         counts: SubscriptionCounts,
+        turns: FairTurns,
     ) -> None:
         self._trees = Trees(queues.by_label, flow_store)
         self._flows = Flows(fanout, queues, flow_store, self.look_up, tasks, flow_seconds)
         self._counts = counts
+        self._turns = turns
         self._settings = settings
         self._fanout = fanout
         self._queues = queues
@@ -184,17 +187,15 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             If no queue is returned, the requests that are still in `batch` need a new query: each is about a queue that
             was found after the look-up began.
         """
-        turn = Turn()
         awaited: set[str] = set()
         for _ in range(len(batch)):
-            client, pending = batch.pop(0)
-            queues = query.being_reread(pending.present)
-            if queues or query.is_outdated(pending.keys):
-                awaited.update(queues)
+            client, pending = batch[0]
+            if not (query.being_reread(pending.present) or query.is_outdated(pending.keys)):
+                await self._turns.run(client.complete(pending, query, time.time() * 1000))
+            del batch[0]
+            if not pending.is_begun:
+                awaited.update(query.being_reread(pending.present))
                 batch.append((client, pending))
-            else:
-                client.complete(pending, query, time.time() * 1000)
-            await turn.pause()
         return awaited
 
     async def _ask(self, batch: Waiting) -> Query:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobws.privacy.rules import Privacy
     from jobws.protocol.log.records import LogRecord
     from jobws.redis.connection import RedisTarget
+    from jobws.server.fair_turns import FairTurns
     from jobws.server.settings import Settings
     from jobws.server.tasks import Tasks
     from jobws.server.websocket.admission import Admission
@@ -45,6 +46,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         admission: Closes clients without a valid token.
         greeting: Makes the first frame.
         rates: What the holders of tokens may send.
+        turns: Limits how long the messages of clients take at a time.
         tasks: The tasks of the bridge.
         privacy: Says which lines clients do not see.
         by_queue: Whether a line's `queue` is the label of a queue. If it is not, clients whose rights cover only the
@@ -62,6 +64,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         admission: Admission,
         greeting: Greeting,
         rates: Rates,
+        turns: FairTurns,
         tasks: Tasks,
         privacy: Privacy,
         *,
@@ -74,7 +77,7 @@ class Logs(Endpoint[LogClient, LogSubscription]):
         self._tasks = tasks
         wanted, due = AutoResetEvent(), AutoResetEvent()
         self.hub = LogHub(privacy, time.perf_counter, wanted.set, due.set)
-        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting, rates)
+        self.clients: Clients[LogClient, LogSubscription] = Clients(self, settings, admission, greeting, rates, turns)
         self._tail = LogTail(target, self.hub, key, wanted, due)
         self._history = LogHistory(self.hub, self._store, key, settings.join_seconds)
 

@@ -18,7 +18,6 @@ import trio
 
 from jobws.server.response_headers import with_headers
 from jobws.server.transport.asgi_websocket import AsgiWebSocket
-from jobws.server.transport.fair_turns import FairTurns
 from jobws.server.transport.handshake import Handshake
 from jobws.server.transport.head import read_upgrade
 from jobws.server.transport.http1 import HEAD_BYTES, Http1
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     import anyio
 
+    from jobws.server.fair_turns import FairTurns
     from jobws.server.settings import Settings
     from jobws.server.transport.address_limit import AddressLimit
     from jobws.server.transport.websocket_connection import WebSocketConnection
@@ -56,9 +56,10 @@ class Transport:
         app: The ASGI app. The caller must run its lifespan.
         settings: The limits.
         addresses: Counts the connections of each address.
+        turns: Limits how long the work for clients takes at a time.
     """
 
-    def __init__(self, app: Any, settings: Settings, addresses: AddressLimit) -> None:
+    def __init__(self, app: Any, settings: Settings, addresses: AddressLimit, turns: FairTurns) -> None:
         self._app = app
         self._addresses = addresses
         self._settings = settings
@@ -66,7 +67,7 @@ class Transport:
         self._connections = 0
         self._limit = settings.max_connections
         self._http = Http1(app, settings)
-        self._turns = FairTurns()
+        self._turns = turns
 
     async def serve(self, listener: socket.socket, stop: anyio.Event) -> None:
         """Accept and serve connections until `stop` is set, and return when the last connection has ended.
@@ -103,8 +104,8 @@ class Transport:
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            # At most 4 in a turn, since each handshake takes up to 0.5 ms, and connected clients are served, too.
-            for _ in range(4):
+            # At most 2 in a turn, since each handshake takes up to 0.5 ms, and connected clients are served, too.
+            for _ in range(2):
                 try:
                     accepted, address = listener.accept()
                 except BlockingIOError:

@@ -18,8 +18,8 @@ from jobws.server.transport.websocket_connection import WebSocketConnection
 if TYPE_CHECKING:
     import socket
 
+    from jobws.server.fair_turns import FairTurns
     from jobws.server.settings import Settings
-    from jobws.server.transport.fair_turns import FairTurns
     from jobws.server.transport.handshake import Handshake
 
 _log: Final = logging.getLogger(__name__)

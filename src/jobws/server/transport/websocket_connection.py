@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from wsproto.extensions import Extension
 
+    from jobws.server.fair_turns import FairTurns
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Handler
-    from jobws.server.transport.fair_turns import FairTurns
 
 # How many bytes are read in one turn. If all frames have the smallest size, to parse them takes 2 ms.
 RECEIVE_BYTES: Final = 2 * 1024

@@ -76,9 +76,9 @@ class InProcessClient(ConnectedClient[JobClient, PendingSubscription]):
         self.hub_client.outbox.append(self._clients.greeting.frame(self._sight))
         self.hub_client.outbox.flush()
 
-    def subscribe(self, data: dict[str, Any], request: str = "subscribe-job") -> None:
+    async def subscribe(self, data: dict[str, Any], request: str = "subscribe-job") -> None:
         """Take a request to subscribe with `data`. The answer comes as a frame, as for other clients."""
-        self.serve(msgspec.json.encode({"event": request, "data": data}).decode())
+        await self.serve_in_steps(msgspec.json.encode({"event": request, "data": data}).decode())
 
     def asked(self) -> None:
         """Note that this client gets no more requests to subscribe.
