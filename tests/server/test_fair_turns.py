@@ -1,12 +1,16 @@
-"""However many clients send, other tasks run after each millisecond of work for them."""
+"""However many clients send, other tasks run after each half of a millisecond of work for them."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import trio
 
 from jobws.server.fair_turns import SECONDS, FairTurns
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 CLIENTS = 20
 MESSAGES = 5
@@ -63,3 +67,47 @@ def test_work_that_takes_no_time_lets_nobody_wait() -> None:
         assert scope.cancelled_caught
 
     trio.run(main)
+
+
+def steps(taken: list[int], count: int) -> Generator[None, None, str]:
+    """Take a fifth of the time of a turn in each step."""
+    for number in range(count):
+        ends = time.perf_counter() + SECONDS / 5
+        while time.perf_counter() <= ends:
+            pass
+        taken.append(number)
+        yield
+    return "done"
+
+
+def test_other_tasks_run_between_the_steps_of_long_work() -> None:
+    taken: list[int] = []
+    between: list[int] = []
+
+    async def other() -> None:
+        while len(taken) < 100:
+            before = len(taken)
+            await trio.lowlevel.checkpoint()
+            between.append(len(taken) - before)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            assert await FairTurns().run(steps(taken, 100)) == "done"
+
+    trio.run(main)
+    assert max(between) <= 10  # two turns
+    assert taken == list(range(100))
+
+
+def test_work_that_is_cancelled_is_done_to_its_end() -> None:
+    taken: list[int] = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await FairTurns().run(steps(taken, 100))
+        assert scope.cancelled_caught
+
+    trio.run(main)
+    assert taken == list(range(100))
