@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobws.errors import RequestError
 from jobws.protocol.codec import decode_as, decode_json, decode_list, raw_json
-from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, is_too_deep, is_value_too_deep, marks_in
+from jobws.protocol.nesting import MAX_FRAME_LEVELS, MAX_LEVELS, has_more_marks, is_too_deep, is_value_too_deep
 from jobws.protocol.server_sent_events import decode_position
 from tests.support.nested import nested_list, nested_text
 
@@ -45,9 +45,10 @@ def marks(value: object) -> int:
     return 1 + max(len(value) - 1, 0) + sum(map(marks, parts))
 
 
-@given(JSON, st.booleans())
-def test_marks_are_the_lists_the_objects_and_the_commas_between_values(value: object, ascii_only: bool) -> None:
-    assert marks_in(json.dumps(value, ensure_ascii=ascii_only)) == marks(value)
+@given(st.lists(JSON | st.sampled_from(["[," * 10_000, '"' * 9_000, "\\" * 9_000]), max_size=5), st.booleans())
+def test_marks_are_the_lists_the_objects_and_the_commas_between_values(value: list[object], ascii_only: bool) -> None:
+    text, count = json.dumps(value, ensure_ascii=ascii_only), marks(value)
+    assert (has_more_marks(text, count), has_more_marks(text, count - 1)) == (False, True)
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 520))
