@@ -213,7 +213,7 @@ async def test_a_token(jobs: Redis, chromium: Chromium) -> None:
         keys = Keys(chromium, page)
         await give(chromium, page, jwt("admin"))
         await says(page, ".row .name a", "http")
-        for button in ("Another token", "Forget token"):
+        for button in ("Change", "Forget token"):
             await keys.use("Your rights")
             await says(page, ".rights code", "admin")
             await keys.use(button)

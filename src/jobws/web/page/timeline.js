@@ -12,6 +12,7 @@ const STATE_OF = {
   'waiting-children': 'children',
   active: RUNNING,
 };
+const WORDS = { waiting: 'waited', delayed: 'delayed', children: 'waited for children', active: 'ran' };
 const QUIET = ['progress', 'job-log', 'added', 'duplicated'];
 const MOST = 200;
 
@@ -92,21 +93,13 @@ export function Timeline() {
         sum[state] = (sum[state] ?? 0) + took;
         const part = bar.children[index];
         part.dataset.state = state;
-        part.title = `${state === RUNNING ? 'ran' : state} ${duration(took)}`;
+        part.title = `${WORDS[state]} ${duration(took)}`;
         part.style.flexGrow = Math.max(0.004, took / total).toFixed(4);
-        say(
-          part.firstChild,
-          took / total > 0.12
-            ? `${state === RUNNING ? 'ran' : state === 'waiting' ? 'waited' : state} ${duration(took)}`
-            : '',
-        );
+        say(part.firstChild, took / total > 0.12 ? part.title : '');
       });
       const attempts = all.filter(({ state }) => state === RUNNING).length;
       const told = [
-        sum.waiting !== undefined && `waited ${duration(sum.waiting)}`,
-        sum.delayed !== undefined && `delayed ${duration(sum.delayed)}`,
-        sum.children !== undefined && `waited for children ${duration(sum.children)}`,
-        sum[RUNNING] !== undefined && `ran ${duration(sum[RUNNING])}`,
+        ...Object.entries(WORDS).map(([state, word]) => sum[state] !== undefined && `${word} ${duration(sum[state])}`),
         attempts > 1 && `${number(attempts)} attempts`,
       ].filter(Boolean);
       node.parentNode.hidden = !all.length && !marks.length;

@@ -82,7 +82,7 @@ export function WhoDialog(bridge, tokens) {
           {},
           bridge.token &&
             h('button', { type: 'button', onclick: () => (node.close(), bridge.forget()) }, 'Forget token'),
-          bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Another token'),
+          bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Change'),
           h('button.primary', { type: 'button', onclick: () => node.close() }, 'Close'),
         ),
       );
