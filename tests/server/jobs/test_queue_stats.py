@@ -168,6 +168,18 @@ async def test_only_changes_are_told(redis: Redis) -> None:
         assert (await told(client))["counts"]["waiting"] == 2
 
 
+async def test_one_that_comes_later_gets_the_numbers_of_before_with_the_age_of_now(redis: Redis) -> None:
+    redis.make_queue("http")
+    wait_for_worker(redis, "1")
+    async with (
+        live_bridge(redis.url, queues=("http",), queue_stats_seconds=3600) as live,
+        raw_client(live.url) as first,
+    ):
+        before = (await listen(first))["oldestWaitingSeconds"]
+        async with raw_client(live.url) as second:
+            assert before < (await listen(second))["oldestWaitingSeconds"]
+
+
 async def test_they_need_the_right_to_the_queue_and_no_other(redis: Redis) -> None:
     redis.make_queue("http")
     async with keyed_bridge(redis.url, queues=("http",), queue_stats_seconds=0.02) as live:
@@ -249,6 +261,16 @@ async def test_workers_of_both_languages_are_counted(redis: Redis, tmp_path: Pat
             with anyio.fail_after(EVENTUALLY_SECONDS):
                 while [await workers(live.url), await workers(live.url, "sparql")] != [2, 1]:
                     await anyio.sleep(0.05)
+
+
+async def test_the_list_of_clients_is_read_once_for_all_queues_and_requests(redis: Redis) -> None:
+    redis.client.config_resetstat()
+    queues = tuple(f"q{number}" for number in range(10))
+    async with live_bridge(redis.url, queues=queues) as live, anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(call, "GET", live.url + "/queues")
+    # Redis 6.2 does not count it by itself.
+    assert redis.client.info("commandstats").get("cmdstat_client|list", {"calls": 1})["calls"] == 1
 
 
 async def test_no_wrong_number_of_workers_is_told(own_redis: Callable[[], Redis]) -> None:
