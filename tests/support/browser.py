@@ -12,6 +12,7 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 from playwright.async_api import async_playwright
 
+from jobws.embedded import free_port
 from tests.support import EVENTUALLY_SECONDS, require
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Chromium:
         # The browser without tabs and windows, if it is installed: a page takes a quarter of the CPU.
         program = shutil.which("chromium-headless-shell") or require("chromium")
         self._start_playwright()
-        launch = partial(self._playwright.chromium.launch, executable_path=program, args=ARGUMENTS)
+        self._port = free_port()
+        arguments = [*ARGUMENTS, f"--remote-debugging-port={self._port}"]
+        launch = partial(self._playwright.chromium.launch, executable_path=program, args=arguments)
         self._browser = self._portal.call(launch)
         self._stack.callback(partial(self._portal.call, self._browser.close))
         return self
@@ -65,6 +68,23 @@ class Chromium:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.run(context.close)
+
+    @asynccontextmanager
+    async def window(self, url: str) -> AsyncIterator[Window]:
+        """Yield a page as `page` does, which can be hidden. All of them share one profile."""
+        # Playwright keeps its own pages visible and awake, but leaves those alone of a browser that it found running.
+        connect = partial(self._playwright.chromium.connect_over_cdp, no_defaults=True)
+        found = await self.run(connect, f"http://127.0.0.1:{self._port}")
+        (context,) = found.contexts
+        page = Window(self, context, await self.run(context.new_page))
+        try:
+            await self.run(page.tab.goto, url)
+            yield page
+            assert page.errors == []
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.run(page.tab.close)
+                await self.run(found.close)
 
     async def run(self, function: Callable[..., Awaitable[Any]], *arguments: object, **keywords: object) -> Any:
         """Call a function of playwright in playwright's thread, and return its result."""
@@ -116,7 +136,31 @@ class Page:
         """
         await self._browser.run(self._context.set_offline, offline)
 
-    async def command(self, name: str, **parameters: object) -> None:
-        """Send a command of the DevTools protocol."""
+    async def command(self, name: str, **parameters: object) -> Any:
+        """Send a command of the DevTools protocol, and return its result."""
         session = await self._browser.run(self._context.new_cdp_session, self.tab)
-        await self._browser.run(session.send, name, parameters)
+        return await self._browser.run(session.send, name, parameters)
+
+
+class Window(Page):
+    """A page in a window of its own."""
+
+    async def hide(self) -> None:
+        """Minimize the window."""
+        await self._become("minimized", "hidden")
+
+    async def freeze(self) -> None:
+        """Hide the page, and stop its scripts, as browsers do if a page is hidden for long."""
+        await self.hide()
+        await self.command("Page.setWebLifecycleState", state="frozen")
+
+    async def show(self) -> None:
+        """Let the page go on where the viewer sees it."""
+        await self.command("Page.setWebLifecycleState", state="active")
+        await self._become("normal", "visible")
+
+    async def _become(self, state: str, visible: str) -> None:
+        window = await self.command("Browser.getWindowForTarget")
+        bounds = {"windowState": state}
+        await self.command("Browser.setWindowBounds", windowId=window["windowId"], bounds=bounds)
+        await self.until("visible => document.visibilityState === visible", visible)

@@ -16,7 +16,7 @@ from tests.support.fake_bridge import fake_bridge
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.support.browser import Chromium, Page
+    from tests.support.browser import Chromium, Window
     from tests.support.page_server import PageServer
     from tests.support.redis import Redis
 
@@ -32,16 +32,12 @@ FOLLOW = """([bridge, count, reconnectionDelay]) => {
     const ids = [...Array(count).keys()].map(String);
     return jobs.emitWithAck('subscribe-job', { jobs: ids, queue: 'http' });
 }"""
-SHOW = """state => {
-    Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
-    document.dispatchEvent(new Event('visibilitychange'));
-}"""
 
 
 class Setting(NamedTuple):
     """A page that follows jobs through a network that can fail."""
 
-    page: Page
+    page: Window
     proxy: Proxy
     redis: Redis
 
@@ -69,7 +65,7 @@ async def following(
     async with (
         live_bridge(redis.url, allowed_origins=(pages.origin,)) as live,
         trio.open_nursery() as nursery,
-        chromium.page(f"{pages.origin}/blank.html") as page,
+        chromium.window(f"{pages.origin}/blank.html") as page,
     ):
         proxy = Proxy(int(live.url.rpartition(":")[2]))
         nursery.start_soon(proxy.run)
@@ -110,19 +106,19 @@ async def test_a_hidden_tab_that_returns_looks_at_once(redis: Redis, chromium: C
     """If a connection seems to exist, the client checks it with a ping. A lost one is made again."""
     async with following(redis, chromium, pages, PATIENCE) as setting:
         page = setting.page
-        await page.run(SHOW, "hidden")
+        await page.hide()
         await page.run("jobs.emitWithAck('ping')")
         page.sent.clear()
-        await page.run(SHOW, "visible")
+        await page.show()
         await eventually(lambda: bool(page.sent))
         assert [json.loads(text)["event"] for text in page.sent] == ["ping"]
 
-        await page.run(SHOW, "hidden")
+        await page.hide()
         await setting.cut()
         setting.proxy.open = True
         events = setting.tell("completed", range(JOBS))
         assert await page.run("states") == ["connect", "disconnect"]
-        await page.run(SHOW, "visible")
+        await page.show()
         await setting.saw(events)
 
 
@@ -150,10 +146,9 @@ async def test_a_frozen_tab(redis: Redis, chromium: Chromium, pages: PageServer)
     The page gets what happened meanwhile when it goes on.
     """
     async with following(redis, chromium, pages) as setting:
-        await setting.page.command("Page.setWebLifecycleState", state="frozen")
+        await setting.page.freeze()
         events = setting.tell("progress", range(JOBS))
         setting.proxy.cut()
         events += setting.tell("completed", range(JOBS))
-        await setting.page.command("Page.setWebLifecycleState", state="active")
-        await setting.page.run(SHOW, "visible")
+        await setting.page.show()
         await setting.saw(events)
