@@ -71,7 +71,7 @@ class Setting(NamedTuple):
 
 @asynccontextmanager
 async def following(
-    redis: Redis, chromium: Chromium, pages: PageServer, *, upgrade: float = 300, **proxy: Any
+    redis: Redis, chromium: Chromium, pages: PageServer, *, upgrade: float | None = 300, **proxy: Any
 ) -> AsyncIterator[Setting]:
     async with (
         live_bridge(redis.url, allowed_origins=(pages.origin,), progress_ms=0) as live,  # progress is not merged
@@ -82,7 +82,7 @@ async def following(
         for name, value in proxy.items():
             setattr(between, name, value)
         nursery.start_soon(between.run)
-        options = {**OPTIONS, "upgradeDelay": upgrade}
+        options = OPTIONS if upgrade is None else {**OPTIONS, "upgradeDelay": upgrade}
         with trio.fail_after(ANSWER_SECONDS):
             await page.run(FOLLOW, [f"http://127.0.0.1:{between.port}", JOBS, options])
         yield Setting(page, between, redis)
@@ -114,6 +114,15 @@ async def test_http_carries_the_events_until_a_websocket_gets_through(
         assert [each for each in states if "connect" in each] == ["connect"]
         # A stream that begins late, as on a busy machine, looks at first as if a network held it back.
         assert states[1:] in ([transport, "websocket"], ["polling", transport, "websocket"])
+
+
+async def test_a_websocket_is_soon_tried_again(redis: Redis, chromium: Chromium, pages: PageServer) -> None:
+    """A bridge that starts again may answer over HTTP first, which says nothing about the network."""
+    async with following(redis, chromium, pages, upgrade=None, websockets="refuse") as setting:
+        await setting.carried_by("sse")
+        setting.proxy.websockets = "pass"
+        with trio.fail_after(ANSWER_SECONDS):
+            await setting.carried_by("websocket")
 
 
 async def test_a_stream_that_only_was_slow_is_tried_again(redis: Redis, chromium: Chromium, pages: PageServer) -> None:

@@ -42,7 +42,7 @@ export interface Options {
   /** A bridge that does not answer that for so long is gone, and the client comes back (default 10000). */
   pongTimeout?: number;
   /**
-   * Where only HTTP gets through, WebSocket is tried again after so long (default 30000), and a stream where only polls do;
+   * Where only HTTP gets through, WebSocket is tried again after so long (default 1000), and a stream where only polls do;
    * doubles each time.
    */
   upgradeDelay?: number;

@@ -11,7 +11,7 @@ const DEFAULTS = {
   pongTimeout: 10000,
   reconnectionDelay: 100,
   reconnectionDelayMax: 5000,
-  upgradeDelay: 30000,
+  upgradeDelay: 1000,
   upgradeDelayMax: 300000,
 };
 const KNOWN = new Set([
