@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from anyio.from_thread import start_blocking_portal
-from bullmq import FlowProducer
 
 import jobws.sync
 from jobws.errors import JobFailed
-from tests.pictures.bridges import drained
+from tests.support.demo import add_flow, running_demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,16 +64,9 @@ class Demo(NamedTuple):
         update = "INSERT DATA { <urn:project:jobws> <urn:project:scans> 3 }"
         flow: dict[str, object] = {"name": "report on the project", "queueName": "sparql", "data": {"update": update}}
         with start_blocking_portal("asyncio") as portal:  # Playwright's loop runs in this thread
-            job_id = portal.call(self._add, {**flow, "children": below})
+            job_id = portal.call(add_flow, self.redis_url, {**flow, "children": below})
         self.wait("sparql", job_id)
         return job_id
-
-    async def _add(self, flow: dict[str, object]) -> str:
-        flows = FlowProducer(self.redis_url)
-        try:
-            return str((await flows.add(flow))["job"].id)
-        finally:
-            await flows.close()
 
     def wait(self, queue: str, job_id: str) -> None:
         """Wait until a job has ended, well or not."""
@@ -93,17 +82,5 @@ class Demo(NamedTuple):
 @contextmanager
 def demo() -> Iterator[Demo]:
     """Run `jobws demo`. Its own jobs have ended when the context begins."""
-    command = [sys.executable, "-m", "jobws", "demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url, redis_url = _told(process.stdout, "bridge"), _told(process.stdout, "Redis")
-        with drained(process, process.stdout), jobws.sync.connect(url) as jobs:
-            yield Demo(url, redis_url, jobs)
-
-
-def _told(lines: IO[str], name: str) -> str:
-    for line in lines:
-        found = re.match(rf"  {name} +(\S+)$", line)
-        if found is not None:
-            return found[1]
-    raise RuntimeError("the demo ended")
+    with running_demo() as urls, jobws.sync.connect(urls.bridge) as jobs:
+        yield Demo(urls.bridge, urls.redis, jobs)

@@ -16,6 +16,12 @@ _SAYS: Final = """([where, text]) =>
 
 ASKS: Final = "() => document.querySelector('dialog.token').open"
 """Whether the page asks for a token."""
+ASKED: Final = "() => document.querySelector('dialog[open]')"
+"""Whether it asks anything."""
+EVENTS: Final = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
+"""What happened to the job that it shows."""
+AT_HALF: Final = "() => document.querySelector('.going').innerText.startsWith('50 %')"
+"""Whether the job that it shows is at 50 %."""
 
 
 async def says(page: Page, where: str, text: str) -> None:
@@ -23,11 +29,34 @@ async def says(page: Page, where: str, text: str) -> None:
     await page.until(_SAYS, [where, text])
 
 
+def row(job_id: str, part: str) -> str:
+    """Return the selector of a part of a job in a list."""
+    return f".job:has(.what[href$='/{job_id}']) {part}"
+
+
 async def give(browser: Chromium, page: Page, token: str) -> None:
     """Wait until the page asks for a token, and give it this one."""
     await page.until(ASKS)
     await browser.run(page.tab.fill, "dialog.token input", token)
     await browser.run(page.tab.click, "dialog.token .primary")
+
+
+async def click(browser: Chromium, page: Page, where: str) -> None:
+    """Click on the element that Playwright's selector `where` names, once it is there."""
+    await browser.run(page.tab.click, where)
+
+
+async def submit(browser: Chromium, page: Page, data: str) -> None:
+    """Write a job's data into the form for new jobs, and send the form."""
+    await browser.run(page.tab.fill, "textarea", data)
+    await click(browser, page, ".submit .primary")
+
+
+async def act(browser: Chromium, page: Page, button: str, question: str) -> None:
+    """Press the button with this text, and say yes to the question that must come."""
+    await click(browser, page, f"main button:text-is('{button}')")
+    await says(page, "dialog[open] h2", question)
+    await click(browser, page, "dialog[open] button[value=yes]")
 
 
 def begin(redis: Redis, queue: str, job_id: str) -> None:

@@ -23,6 +23,7 @@ TOGETHER: Final = {
     "tests/web/test_package.py": "package",
     "tests/test_layers.py": "layers",
     **{f"tests/web/test_{name}.py": "extension" for name in ("extension", "extension_positions")},
+    **{f"tests/web/test_page_{name}.py": "demo" for name in ("on_the_demo", "returns_on_the_demo")},
     **{f"tests/examples/test_{name}.py": "Chromium" for name in ("own_jobs", "pages")},
     **{
         f"tests/web/test_{name}.py": "Chromium"

@@ -1,4 +1,4 @@
-"""What tests of pages share: a web server with the pages."""
+"""What tests of pages share: a web server with the pages, the extension, and a demo."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.demo import Demo, HeldPage, running_demo
 from tests.support.page_server import PageServer, page_file
 
 if TYPE_CHECKING:
@@ -35,3 +36,12 @@ def extension(_extension_browser: ExtensionBrowser) -> ExtensionBrowser:
     """A browser with the extension, which has kept nothing."""
     _extension_browser.reset()
     return _extension_browser
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo whose own jobs have ended. They have read a folder with one manifest, and fetched a page of this test."""
+    root = tmp_path_factory.mktemp("demo")
+    (root / "package.json").write_text('{"dependencies": {"react": "19.2.7"}}')
+    with HeldPage() as page, running_demo("--root", str(root), "--page", page.url) as urls:
+        yield Demo(urls.bridge, urls.redis, root, page)

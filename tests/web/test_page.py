@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
-import pytest
 
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.mounted import mounted_bridge
-from tests.support.page import begin, finish, says
+from tests.support.page import EVENTS, begin, finish, says
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium
@@ -33,6 +32,19 @@ async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
         await says(page, ".row .count.waiting", "2")
         asked: Any = await page.run("performance.getEntriesByType('resource').map((each) => new URL(each.name).host)")
         assert set(asked) == {live.url.removeprefix("http://")}
+
+
+async def test_a_thousand_queues(redis: Redis, chromium: Chromium) -> None:
+    for number in range(1000):
+        redis.make_queue(f"q{number:04}")
+    async with live_bridge(redis.url, queues=("*",)) as live, chromium.page(live.url + "/") as page:
+        await page.until("() => document.querySelectorAll('.row').length === 1000")
+        names = "[...document.querySelectorAll('.row .name a')].map((each) => each.innerText)"
+        assert await page.run(names) == [f"q{number:04}" for number in range(1000)]
+        # Lines are drawn for what is in sight.
+        drawn = "document.querySelectorAll('.spark .line[d^=M]').length"
+        await page.until(f"() => {drawn} > 0")
+        assert await page.run(drawn) < 100
 
 
 async def test_jobs_appear_and_change_their_state(redis: Redis, chromium: Chromium) -> None:
@@ -115,8 +127,7 @@ async def test_a_job_shows_its_life_and_its_result(redis: Redis, chromium: Chrom
         await says(page, ".tree .text", HOSTILE)
         links = "[...document.querySelectorAll('.tree a')].map((each) => [each.href, each.rel])"
         assert await page.run(links) == [["https://a.example/x", "noopener noreferrer"]]
-        events = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
-        assert await page.run(events) == ["waiting", "active", "completed"]
+        assert await page.run(EVENTS) == ["waiting", "active", "completed"]
         assert await page.run("document.querySelectorAll('.life [data-state=active]').length") == 1
         assert await page.run("document.title") != "1"
 
@@ -142,13 +153,12 @@ async def test_a_failed_job_shows_its_reason(redis: Redis, chromium: Chromium) -
         await says(page, ".jobhead .chip", "unknown")
 
 
-@pytest.mark.parametrize("transport", ["sse", "polling"])
-async def test_it_says_that_only_http_gets_through(redis: Redis, chromium: Chromium, transport: str) -> None:
+async def test_it_goes_on_where_only_polls_get_through(redis: Redis, chromium: Chromium) -> None:
     redis.add_job("http", "7", name="fetch")
     async with live_bridge(redis.url, queues=("http",)) as live, anyio.create_task_group() as tasks:
         proxy = BlockingProxy(int(live.url.rpartition(":")[2]))
         proxy.websockets = "refuse"
-        proxy.buffers = transport == "polling"
+        proxy.buffers = True
         tasks.start_soon(proxy.run)
         await anyio.lowlevel.checkpoint()
         async with chromium.page(f"http://127.0.0.1:{proxy.port}/#/jobs/http/7") as page:
@@ -174,26 +184,43 @@ async def test_it_says_where_events_are_missing(redis: Redis, chromium: Chromium
         await says(page, ".status .pill", "Live")
 
 
-async def test_two_tabs_and_a_reload_show_the_same(redis: Redis, chromium: Chromium) -> None:
+async def test_a_reload_shows_the_same(redis: Redis, chromium: Chromium) -> None:
     redis.add_job("http", "7", name="fetch")
     redis.add_event("http", "waiting", "7")
-    address = "/#/jobs/http/7"
-    async with (
-        live_bridge(redis.url, queues=("http",)) as live,
-        chromium.page(live.url + address) as one,
-        chromium.page(live.url + address) as two,
-    ):
-        for page in (one, two):
-            await says(page, ".jobhead .chip", "waiting")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await says(page, ".jobhead .chip", "waiting")
         begin(redis, "http", "7")
         finish(redis, "http", "7", 42)
-        for page in (one, two):
-            await says(page, ".jobhead .chip", "completed")
-        await chromium.run(one.tab.reload)
-        await says(one, ".jobhead .chip", "completed")
-        events = "[...document.querySelectorAll('.events .event')].map((each) => each.innerText)"
-        await one.until(f"() => {events}.length === 3")
-        assert await one.run(events) == await two.run(events)
+        await says(page, ".jobhead .chip", "completed")
+        before = await page.run(EVENTS)
+        await chromium.run(page.tab.reload)
+        await says(page, ".jobhead .chip", "completed")
+        await page.until(f"{EVENTS}.length === 3")
+        assert await page.run(EVENTS) == before == ["waiting", "active", "completed"]
+
+
+async def test_a_label_may_have_a_slash(redis: Redis, chromium: Chromium) -> None:
+    """All that the page asks for names the queue in the query."""
+    label, now = "a/b", int(time.time() * 1000)
+    redis.add_job(label, "1", state="completed", name="before", finishedOn=now, timestamp=now)
+    redis.add_job(label, "2", state="failed", name="broken", failedReason="no such page", finishedOn=now)
+    async with (
+        live_bridge(redis.url, queues=("a", label), allow_actions=True, show_data=("*",)) as live,
+        chromium.page(live.url + "/") as page,
+    ):
+        await page.until("() => document.querySelectorAll('.spark .line.done')[1]?.getAttribute('d')")  # of jobs before
+        await chromium.run(page.tab.click, ".row .name a[href$='/a%2Fb']")
+        await says(page, ".job .title", "before")
+        await chromium.run(page.tab.click, "a[href$='/a%2Fb/failed']")
+        await says(page, ".group .reason", "no such page")
+        await chromium.run(page.tab.click, "button:text-is('Pause')")
+        await chromium.run(page.tab.click, "dialog[open] .primary")
+        await page.until("() => [...document.querySelectorAll('button')].some((each) => each.innerText === 'Resume')")
+        await chromium.run(page.tab.click, "a[href$='/a%2Fb/submit']")
+        await page.until("() => document.querySelector('[name=name]')?.value === 'before'")
+        await chromium.run(page.tab.keyboard.press, "Control+k")
+        await chromium.run(page.tab.keyboard.type, "a/b/2")
+        await page.until("() => document.querySelector('.palette li')?.dataset.href === '#/jobs/a%2Fb/2'")
 
 
 async def test_it_works_below_a_path(redis: Redis, chromium: Chromium) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.support.page import ASKS, give, says
+from tests.support.page import ASKS, begin, finish, give, says
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
@@ -74,17 +74,24 @@ async def test_a_token_for_one_job_shows_that_job_alone(redis: Redis, chromium: 
         assert await page.run("[...document.querySelectorAll('nav, .search')].every((each) => each.hidden)")
 
 
-async def test_a_token_that_expires_is_forgotten_and_asked_for(redis: Redis, chromium: Chromium) -> None:
+async def test_a_token_that_expires_soon_is_asked_for(redis: Redis, chromium: Chromium) -> None:
+    """What the page shows goes on meanwhile. The new token is used without a loss."""
     redis.add_job("http", "1", name="fetch")
     async with (
-        keyed_bridge(redis.url, queues=("http",), grace_seconds=0.1, expiring_seconds=0.1) as live,
+        keyed_bridge(redis.url, queues=("http",), expiring_seconds=7200) as live,
         chromium.page(live.url + "/#/jobs/http/1") as page,
     ):
-        await give(chromium, page, jwt("read:jobs:http", seconds=3))
-        await says(page, "h1", "fetch")
-        await page.until("() => sessionStorage.length === 0 && document.querySelector('dialog.token').open")
-        await give(chromium, page, jwt("read:jobs:http"))
-        await says(page, "h1", "fetch")
+        soon, later = (jwt("read:jobs:http", seconds=seconds) for seconds in (3600, 86_400))
+        await give(chromium, page, soon)
+        await says(page, "dialog.token .problem", "The token expires soon. Give a new one to go on.")
+        begin(redis, "http", "1")
+        await says(page, ".jobhead .chip", "active")
+        assert await page.run(KEPT) == [soon]
+        await give(chromium, page, later)
+        await page.until(f"!({ASKS})()")
+        finish(redis, "http", "1", "done")
+        await says(page, ".jobhead .chip", "completed")
+        assert await page.run(KEPT) == [later]
 
 
 async def test_a_token_that_is_revoked_is_forgotten(redis: Redis, chromium: Chromium, tmp_path: Path) -> None:

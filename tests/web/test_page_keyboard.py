@@ -227,3 +227,34 @@ async def test_a_token(jobs: Redis, chromium: Chromium) -> None:
         await page.until("() => document.querySelectorAll('.palette li').length === 1")
         await keys.press("Enter")
         await page.until("() => location.hash === '#/queues/http/failed'")
+
+
+async def test_any_queue_and_job_by_keyboard(redis: Redis, chromium: Chromium) -> None:
+    redis.add_job("http", "a/b", name="fetch")
+    redis.make_queue("sparql")
+    async with (
+        live_bridge(redis.url, queues=("http", "sparql")) as live,
+        chromium.page(live.url + "/") as page,
+    ):
+        await says(page, ".row .name a", "sparql")
+        for text, place in (("spar", "#/queues/sparql"), ("a/b", "#/jobs/http/a%2Fb"), ("logs", "#/logs")):
+            await chromium.run(page.tab.keyboard.press, "Control+k")
+            await page.until("() => document.activeElement.closest('dialog')")
+            await chromium.run(page.tab.keyboard.type, text)
+            await page.until(f"() => document.querySelector('.palette li')?.dataset.href === '{place}'")
+            await chromium.run(page.tab.keyboard.press, "Enter")
+            await page.until(f"() => location.hash === '{place}'")
+
+
+async def test_the_list_is_used_by_keyboard(redis: Redis, chromium: Chromium) -> None:
+    for number in range(100):
+        redis.add_job("http", f"n{number}", name="fetch", timestamp=1000 + number)
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/queues/http") as page:
+        await page.until("() => document.querySelector('.space')?.clientHeight >= 100 * 44")
+        await chromium.run(page.tab.focus, ".list")
+        for key in ("ArrowDown", "ArrowDown", "End", "ArrowUp"):
+            await chromium.run(page.tab.keyboard.press, key)
+        assert await page.run("document.activeElement.getAttribute('href')") == "#/jobs/http/n1"
+        await chromium.run(page.tab.keyboard.press, "Enter")
+        await says(page, ".jobhead .chip", "waiting")
+        assert await page.run("document.activeElement.id") == "main"
