@@ -47,10 +47,18 @@ class SubscriptionKey(Room, frozen=True):
 
 
 class ChildOf(Struct, frozen=True):
-    """Where a job is in a flow: the job above it, and the job at the top, whose flow a client follows."""
+    """Where a job is in a flow that a client follows.
+
+    Attributes:
+        parent: The job above it.
+        top: The job at the top, whose flow the client asked for.
+        since: The position in the job's queue when the client's request was answered. Events after it are wanted, even
+            if the job was not found until later. None means that `after` of the request says which events are.
+    """
 
     parent: Room
     top: Room
+    since: str | None = None
 
 
 class SubscriptionRequest(Struct, frozen=True):

@@ -21,7 +21,7 @@ from jobws.protocol.codec import Frame, decode_json, encode
 from jobws.protocol.echo import echoed
 from jobws.protocol.identifiers import is_text, type_name
 from jobws.protocol.messages import Error, ErrorData, Ref
-from jobws.protocol.nesting import MAX_MESSAGE_MARKS, check_marks
+from jobws.protocol.nesting import MAX_MESSAGE_MARKS, check_levels, check_marks
 from jobws.protocol.request_types import Request, Subscribe
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def _size(message: str | bytes) -> int:
 def _envelope(message: str | bytes) -> dict[str, object]:
     if isinstance(message, bytes):
         raise RequestError("binary", "expected a text frame, this one is binary")
+    check_levels(message)
     check_marks(message, MAX_MESSAGE_MARKS, "a message")
     value = decode_json(message)
     if not isinstance(value, dict):

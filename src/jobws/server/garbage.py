@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
 # Fewer new objects are not worth a collection. To look at so many takes a third of a millisecond.
 NEW_OBJECTS: Final = 3_000
@@ -19,29 +19,28 @@ BUSY_PAUSE_SECONDS: Final = 0.02
 COLLECTIONS: Final = 10_000
 
 
-@asynccontextmanager
-async def collected_in_steps() -> AsyncIterator[None]:
-    """Collect garbage of new objects inside this context, at most every 20 ms. Python itself collects none meanwhile.
+@contextmanager
+def no_other_collections() -> Iterator[None]:
+    """Let only `collect_garbage` collect garbage inside this context, and never look at objects that existed before.
 
-    Objects that exist before stay until the end anyway, and are never looked at. Reference counts free nearly all
-    others, so a collection finds little. With Python's own thresholds, collections took a quarter of the CPU at 1,000
-    connections. They also come in the midst of long steps, such as the reading of 10,000 stream entries, and then look
-    at 20,000 objects that are in use.
+    Those stay until the end anyway. Reference counts free nearly all others, so a collection finds little. With
+    Python's own thresholds, collections took a quarter of the CPU at 1,000 connections. They also come in the midst of
+    long steps, such as the reading of 10,000 stream entries, and then look at 20,000 objects that are in use.
     """
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_collect)
-            yield
-            tasks.cancel_scope.cancel()
+        yield
     finally:
         gc.enable()
 
 
-async def _collect() -> None:
-    """Look at new objects, twice at each that stays, and then again only after many millions of other objects."""
+async def collect_garbage() -> None:
+    """Collect garbage of new objects until cancelled, at most every 20 ms.
+
+    An object that stays is looked at twice, and then again only after many millions of other objects.
+    """
     while True:
         new, young, older = gc.get_count()
         is_busy = new >= NEW_OBJECTS

@@ -6,13 +6,14 @@ import errno
 import logging
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from jobws.errors import ConfigurationError, RedisUnavailableError
 from jobws.server.bridge import RESTART, Bridge
-from jobws.server.garbage import collected_in_steps
+from jobws.server.garbage import collect_garbage, no_other_collections
 from jobws.server.own_log import own_log
 from jobws.server.proxies import Addresses
 from jobws.server.settings import is_loopback
@@ -47,13 +48,8 @@ def run(settings: Settings, started: Callable[[str], None] | None = None) -> Non
     listener = listening_socket(settings.host, settings.port)
     address = settings.metrics_address()
     metrics = None if address is None else listening_socket(*address, "--metrics-listen")
-
-    async def main() -> None:
-        async with collected_in_steps():
-            await serve(bridge, listener, started, metrics)
-
-    with own_log(settings):
-        anyio.run(main, backend="trio")
+    with own_log(settings), no_other_collections():
+        anyio.run(partial(serve, bridge, listener, started, metrics), backend="trio")
 
 
 def listening_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
@@ -110,11 +106,12 @@ async def serve(
             )
         if started is not None:
             started(url)
-        async with anyio.create_task_group() as reporting:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(collect_garbage)
             if waiting:
-                reporting.start_soon(_report_later, bridge)
+                beside.start_soon(_report_later, bridge)
             await stop.wait()
-            reporting.cancel_scope.cancel()  # Redis may never answer
+            beside.cancel_scope.cancel()  # Redis may never answer
     _log.info("stopped")
 
 

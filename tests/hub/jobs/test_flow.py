@@ -195,6 +195,24 @@ def test_what_the_job_itself_missed_comes_after_what_jobs_below_missed() -> None
     assert len(client.hub_client.keys) == 0
 
 
+def test_events_of_a_job_below_since_the_ack_come_although_it_is_found_later() -> None:
+    bridge = Bridge()
+    bridge.publish("3-0", event("waiting", "2"), "analyzer")
+    following = Following(bridge, events=["*"])
+    assert following.ack["jobs"] == []
+    bridge.publish("4-0", event("active", "2"), "analyzer")
+    bridge.publish("5-0", event("progress", "2"), "analyzer")
+    query = following.client.complete(
+        following.hub_client.follow(following.flow, [(CHILD, TOP)]),
+        {("analyzer", "2"): hash_of("active", queue="analyzer", job_id="2")},
+        "5-0",
+    )
+    assert query.end("analyzer") == "5-0"
+    assert following.hub_client.backlog is not None
+    events, _ = following.hub_client.backlog.take(9)
+    assert [of.stream_ids[index] for of, index in events] == [b"4-0", b"5-0"]
+
+
 def test_an_outcome_while_the_job_itself_catches_up_waits_for_a_look() -> None:
     bridge = Bridge()
     bridge.publish("5-0", event("active"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobws.server.jobs.flows import client_of
+from tests.support import eventually
 from tests.support.client import raw_client
 from tests.support.flows import (
     FLOW,
@@ -151,7 +152,7 @@ async def test_a_client_with_many_flows_slows_only_its_own(redis: Redis) -> None
         jobs = [{"jobId": str(number), "queue": "http", "children": True} for number in range(1000)]
         await other.ask("subscribe-job", jobs)
         flows: Any = live.bridge.clients.endpoint._flows  # type: ignore[attr-defined]
-        assert len(flows._followed) == 1001
+        await eventually(lambda: len(flows._followed) == 1001)  # they are admitted after the ack
         pauses = {client_of(flow).payer: flows.pause_seconds(flow) for flow in flows._followed}
         assert pauses[None, "bob"] == flows.seconds
         assert pauses[None, "eve"] > 5

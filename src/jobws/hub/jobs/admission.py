@@ -82,11 +82,12 @@ def admit_each(
     """
     for subscription in begun:
         subscription.acked = True
+    since = dict(fanout.cursors) if any(each.request.children for each in begun) else {}
     for subscription, beginning in begun.items():
         if not subscription.ended:
             catch_up = partial(_catch_up, client, subscription, beginning, fanout)
             if subscription.request.children:
-                subscription.flow = Flow(subscription, catch_up, fanout, on_flow)
+                subscription.flow = Flow(subscription, catch_up, since, fanout, on_flow)
                 subscription.flow.change()
             else:
                 catch_up()

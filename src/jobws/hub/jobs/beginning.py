@@ -213,7 +213,8 @@ class _QueueBeginning:
     def _read_back(self, ended: Recorded | None, oldest_milliseconds: float) -> None:
         """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
 
-        These are the events after the client's position or, without one, after the snapshot. `ended` is the event with
+        These are the events after the client's position or, without one, after the snapshot; of a job below in a flow,
+        also those after `ChildOf.since`. `ended` is the event with
         which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two cases. A
         client without a position gets it if it is `completed` or `failed`, and not from before `oldest_milliseconds`, a
         time since 1970. A client with a position gets it if the position may be from an earlier stream, and does not
@@ -221,6 +222,8 @@ class _QueueBeginning:
         """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after
+        if request.child_of is not None and request.child_of.since is not None:
+            start = lower(start, request.child_of.since)
         self.stream_ids, self.kinds = self._history.after(self._job_id, start)
         if ended is not None and position(ended.stream_id) <= position(start):
             if self._after is None:

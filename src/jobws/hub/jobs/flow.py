@@ -30,6 +30,7 @@ class Flow:
     Args:
         top: The subscription that the client asked for.
         begin: Sends what `top` missed. Called once, after the client was sent what it missed of the jobs below.
+        since: How far each queue's stream was published when the client's request was answered.
         fanout: Sends what was held of `top` until a look.
         on_change: Called when `is_due`, `is_caught_up` or `top.ended` may have changed. It must not wait.
 
@@ -47,6 +48,7 @@ class Flow:
         "_is_live",
         "_keeps",
         "_on_change",
+        "_since",
         "_unsent",
         "below",
         "is_due",
@@ -56,7 +58,12 @@ class Flow:
     )
 
     def __init__(
-        self, top: Subscription, begin: Callable[[], None], fanout: Fanout, on_change: Callable[[Flow], None]
+        self,
+        top: Subscription,
+        begin: Callable[[], None],
+        since: Cursor,
+        fanout: Fanout,
+        on_change: Callable[[Flow], None],
     ) -> None:
         self.top = top
         self.below: dict[Room, Subscription] = {}
@@ -64,6 +71,7 @@ class Flow:
         self.was_looked_at = False
         self.reached: Cursor = {}
         self._begin = begin
+        self._since = since
         self._fanout = fanout
         self._on_change = on_change
         # Whether `top` has got what it missed; and whether an outcome of it waits for the next look.
@@ -155,9 +163,9 @@ class Flow:
     def requests(self, found: Iterable[tuple[Room, Room]]) -> list[SubscriptionRequest]:
         """Return a request for each of the jobs that were found below: pairs of the job and the job above it.
 
-        Until the first look has ended, a request begins as that of the job at the top. If the client returned with
-        positions, but has none in the job's queue, it gets all events of the job. After the first look, it gets all
-        events of the job in any case.
+        Until the first look has ended, a request begins as that of the job at the top: with the events since that was
+        answered, or since the client's positions. If the client returned with positions, but has none in the job's
+        queue, it gets all events of the job. After the first look, it gets all events of the job in any case.
         """
         request, top = self.top.request, self.top.request.key
         requests = []
@@ -169,7 +177,8 @@ class Flow:
                 after = {queue: after.get(queue, START)}
             elif self.was_looked_at:
                 after = {queue: START}
-            child_of = ChildOf(parent, Room(top.queue, top.job_id))
+            since = self._since.get(queue, START) if after is None else None
+            child_of = ChildOf(parent, Room(top.queue, top.job_id), since)
             requests.append(SubscriptionRequest(key, request.events, False, after, sent, child_of=child_of))
         return requests
 
