@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 WIDE: Final = 1440
 PHONE: Final = 390
-# Its panels are there, by how their headings begin, and the names of the jobs below it, which the page asks for later.
+# Its panels are there, by how their headings begin, and the names and states of the jobs below it, which come later.
 _ALL_OF_A_JOB: Final = """['Timeline', 'Flow', 'Result', 'Data'].every((heading) =>
     [...document.querySelectorAll('section:not([hidden]) h2')].some((each) => each.textContent.startsWith(heading)))
-    && ['scan server', 'scan web', 'audit demo'].every((name) => document.body.innerText.includes(name))"""
+    && ['scan server', 'scan web', 'audit demo'].every((name) => document.body.innerText.includes(name))
+    && document.querySelectorAll('.flow [data-state=completed]').length === 3"""
 # A job runs, and the lines have what was before this page was opened, which it asks for later.
 _ALL_OF_THE_QUEUES: Final = """[...document.querySelectorAll('main [role=row]')].some((each) =>
     /analyzer\\s+\\d+\\s+1\\s/.test(each.innerText))

@@ -192,7 +192,11 @@ VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
     "job-failed": ("{open}/#/jobs/{failed}", says(".failure .reason", "127.0.0.1"), says(".trace", "Error")),
     "job-removed": ("about:blank", _removed),
     "job-unknown": ("{open}/#/jobs/mails/to-come", says(".jobhead .chip", "unknown")),
-    "job-flow": ("{open}/#/jobs/{flow}", says(".flow", "audit demo"), says(".flow", "scan web")),
+    "job-flow": (
+        "{open}/#/jobs/{flow}",
+        says(".flow", "audit demo"),
+        "document.querySelectorAll('.flow [data-state=completed]').length === 3",
+    ),
     "failed": (
         "{open}/#/queues/http/failed",
         says(".group .reason", "127.0.0.1"),

@@ -10,11 +10,12 @@ const TOKEN_REFUSED = [4001, 4500, 4501, 'unauthenticated'];
 const LONGEST_TEXT = 300;
 const LONGEST_PROGRESS = 100;
 
-/** Returns what is kept of a progress: a percentage if it is one or has one, otherwise the beginning of the value as JSON. */
+/** Returns what is kept of a progress: a percentage, or words, if it is or has one; otherwise the beginning of the value as JSON. */
 function shortened(progress) {
-  const { percent, done, total } = progress ?? {};
+  const { percent, done, total, message, step, stage, status } = progress ?? {};
   const percentage = [progress, percent, (100 * done) / total].find(Number.isFinite);
-  return percentage ?? JSON.stringify(progress)?.slice(0, LONGEST_PROGRESS);
+  const words = [progress, message, step, stage, status].find((each) => typeof each === 'string');
+  return percentage ?? (words ?? JSON.stringify(progress))?.slice(0, LONGEST_PROGRESS);
 }
 
 /** Returns the beginning of a result or of the reason of a failure. */
