@@ -48,6 +48,15 @@ class Live:
             await self.bridge.queues.wait_until_read(list(self.bridge.queues.by_label))
 
 
+def routes_of(live: Live) -> list[Any]:
+    """Return the routes of the bridge's app, also those of its WebSockets."""
+    inner: Any = live.bridge.app
+    while not hasattr(inner, "routes"):
+        inner = getattr(inner, "_app", None) or inner.app
+    routes: list[Any] = inner.routes
+    return routes
+
+
 @asynccontextmanager
 async def live_bridge(
     redis_url: str,

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 import anyio.to_thread
 from redis import from_url as connect
+from starlette.routing import WebSocketRoute
 
 from jobws.protocol.job_log_position import digest
 from tests.support import eventually
+from tests.support.bridge import routes_of
 from tests.support.client import RawClient, raw_client
 from tests.support.event_source import event_source
 from tests.support.flows import add_child, flow_bridge
@@ -294,6 +296,7 @@ async def ask_everything(
         keep("GET /jobs of an event")
         answers = await anyio.to_thread.run_sync(send_all, url)
         assert REQUESTS.keys() == operations(await get(url, "/openapi.json"))
+        assert {each.path for each in routes_of(live) if isinstance(each, WebSocketRoute)} == {"/ws", "/logs"}
     ways |= {operation: b"\n".join(answer.body for answer in found) for operation, found in answers.items()}
     ways["log"] = log.text.encode()
     worker.close()

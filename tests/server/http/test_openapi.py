@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import eventually
 from tests.support.authorizer import scope_authorizer
-from tests.support.bridge import live_bridge
+from tests.support.bridge import live_bridge, routes_of
 from tests.support.left import nothing_left
 from tests.support.requests_of_schema import examine
 from tests.support.tokens import jwt, keyed_bridge
@@ -64,12 +64,9 @@ async def test_every_route_is_described(redis: Redis) -> None:
             for path, item in (await anyio.to_thread.run_sync(document))["paths"].items()
             for method in item
         }
-    inner: Any = live.bridge.app
-    while not hasattr(inner, "routes"):
-        inner = getattr(inner, "_app", None) or inner.app
     served = {
         (method, route.path.replace("{job_id}", "{jobId}"))
-        for route in inner.routes
+        for route in routes_of(live)
         for method in getattr(route, "methods", None) or ()
         if method != "HEAD" and route.path != "/openapi.json"
     }
