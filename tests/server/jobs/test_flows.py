@@ -18,6 +18,7 @@ from tests.support.flows import (
     end_child,
     end_flow,
     flow_bridge,
+    outcomes,
     told,
     until_top,
 )
@@ -138,6 +139,31 @@ async def back(redis: Redis, url: str, after: dict[str, str]) -> None:
         assert sorted(told(frames[:-1])) == [
             *(("completed", "a", "top"), ("failed", "b", "top"), ("failed", "gone", "a")),
         ]
+
+
+async def test_a_flow_ends_if_one_of_its_jobs_has_too_many_subscriptions(redis: Redis) -> None:
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        for number in range(16):
+            await client.ask("subscribe-job", {"jobId": "c", "queue": "techstack", "sub": number})
+        await client.ask("subscribe-job", {**FLOW, "sub": "flow"})
+        *_, ended = await client.until("ended")
+        assert (ended["sub"], ended["data"]["code"]) == ("flow", "too-many")
+        end_flow(redis)
+        assert told(await outcomes(client, 16)) == [("completed", "c", None)] * 16
+        await client.send("ping")
+        assert told(await client.until("pong")) == [], "nothing of the flow follows"
+
+
+async def test_a_flow_with_too_many_jobs_ends(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobws.server.jobs.flows.MAX_JOBS", 3)
+    add_flow(redis)
+    async with flow_bridge(redis.url) as live, raw_client(live.url) as client:
+        await client.ask("subscribe-job", FLOW)
+        end_child(redis, ("sparql", "a"), "techstack", "c")
+        await client.until("completed", jobId="c")  # three jobs are not too many
+        add_child(redis, ("techstack", "b"), "http", "d")
+        assert (await client.until("ended"))[-1]["data"]["code"] == "too-many"
 
 
 async def test_a_client_with_many_flows_slows_only_its_own(redis: Redis) -> None:
