@@ -187,5 +187,7 @@ def _without(result: Result, common: Cursor) -> Result:
     """Return `result` without the positions that equal those of `common`."""
     if result.after is UNSET or not common:
         return result
+    if result.after == common:  # the usual case, of a list with one queue
+        return structs.replace(result, after=UNSET)
     own = {queue: at for queue, at in result.after.items() if common.get(queue) != at}
     return structs.replace(result, after=own or UNSET)
