@@ -178,6 +178,7 @@ VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
     "queues": ("{open}/", says(".row .name", "mails no worker"), says(".row .name", "techstack"), _LINES),
     "queues-none": ("{empty}/", says(".empty", "There is no queue yet.")),
     "jobs": ("{open}/#/queues/techstack", _ROWS),
+    "jobs-active": ("{open}/#/queues/renders", says(".job .progress", "62 %"), says(".job .title", "lighthouse")),
     "jobs-many": ("{open}/#/queues/mails", _ROWS, _new_jobs),
     "jobs-filtered": ("{open}/#/queues/mails?state=delayed", says(".job .title", "reminder")),
     "jobs-none": ("{open}/#/queues/mails?q=nothing", says(".empty", "No job here that fits.")),
