@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.bridge import live_bridge
+from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.page import begin, give, says
 from tests.support.tokens import jwt, keyed_bridge
 
@@ -227,6 +227,36 @@ async def test_a_token(jobs: Redis, chromium: Chromium) -> None:
         await page.until("() => document.querySelectorAll('.palette li').length === 1")
         await keys.press("Enter")
         await page.until("() => location.hash === '#/queues/http/failed'")
+
+
+async def test_what_comes_meanwhile(redis: Redis, chromium: Chromium) -> None:
+    for number in range(100):
+        redis.add_job("http", f"n{number}", name="fetch", timestamp=1000 + number)
+    async with (
+        quick_bridge(redis.url, queues=("http",)) as live,
+        chromium.page(live.url + "/#/queues/http") as page,
+    ):
+        keys = Keys(chromium, page)
+        await page.until("() => document.querySelector('.space')?.clientHeight >= 100 * 44")
+        await says(page, ".status .pill", "Live")
+        await keys.reach("Jobs of http")
+        await keys.press("End")
+        redis.add_job("http", "new", name="new", timestamp=2000)
+        redis.add_event("http", "added", "new", name="new")
+        await says(page, ".news", "↑ 1 new job")
+        await keys.reach("↑ 1 new job", "Shift+Tab")
+        await keys.press("Enter")
+        await says(page, ".job .title", "new")
+        redis.client.delete("bull:http:events")
+        redis.add_event("http", "waiting", "n1")
+        await says(page, ".status .gap", "Gap")
+        await keys.reach("Gap", "Shift+Tab")
+        await keys.press("Enter")
+        await page.until("() => document.querySelector('.status .gap').hidden")
+        await keys.reach("Filter by name or id")
+        await keys.write("elsewhere")
+        await keys.use("Open the job with the id “elsewhere”")
+        await page.until("() => location.hash === '#/jobs/http/elsewhere'")
 
 
 async def test_any_queue_and_job_by_keyboard(redis: Redis, chromium: Chromium) -> None:
