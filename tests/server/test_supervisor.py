@@ -49,3 +49,9 @@ def test_a_bucket_allows_a_burst_and_then_a_rate() -> None:
     bucket = TokenBucket(3, 2.0, 0.0)
     assert [bucket.take(0.0) for _ in range(5)] == [0, 0, 0, 0.5, 1.0]
     assert bucket.take(10.0) == 0
+
+
+def test_what_is_taken_only_if_it_is_free_costs_nothing_otherwise() -> None:
+    bucket = TokenBucket(2, 2.0, 0.0)
+    assert [bucket.take_if_free(0.0) for _ in range(4)] == [0, 0, 0.5, 0.5]
+    assert bucket.take_if_free(0.5) == 0

@@ -155,9 +155,10 @@ class AskedRights:
         in_use: Whether requests that were judged are still to be served. Meanwhile `keep` drops no answer. Set by the
             object that serves these requests; False at first.
         labels: The labels of all queues; a live view.
+        needed_answer: Whether an answer of the authorizer was needed. Perhaps it was not asked, since too many
+            questions were under way. False at first.
         subject: Of whom the authorizer is asked.
         token_info: What the authorizer said of the token last. None: it has given no answer yet.
-        was_asked: Whether the authorizer was to be asked, whether or not it answered. False at first.
         verdicts: The answers so far.
     """
 
@@ -169,10 +170,10 @@ class AskedRights:
         "due",
         "in_use",
         "labels",
+        "needed_answer",
         "subject",
         "token_info",
         "verdicts",
-        "was_asked",
     )
     entries = ()
 
@@ -183,7 +184,7 @@ class AskedRights:
         self.verdicts: dict[Check, Verdict] = {}
         self.due = inf
         self.in_use = False
-        self.was_asked = False
+        self.needed_answer = False
         self._judge = judge
         self._known: set[str | None] = set()
         self._changed = False

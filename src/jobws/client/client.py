@@ -185,7 +185,8 @@ class Client(WatchesQueues):
         Raises:
             UnreachableError: No bridge answers at that URL.
             RefusedError: The bridge refuses this client.
-            ResponseError: `unknown-queue`, `bad-job-id`, `bad-data`, `unavailable`, or `gone`: the event is no more.
+            ResponseError: `unknown-queue`, `bad-job-id`, `bad-data`, `unavailable`, or `gone`: Redis no longer has the
+                event.
         """
         headers = await self._credentials.headers()
         try:

@@ -58,13 +58,11 @@ async def submit(
 
 
 async def look_up(
-    base: str, job_id: str, queue: str | None = None, headers: Mapping[str, str] = EMPTY, **more: str | bool | None
+    base: str, job_id: str, queue: str | None, headers: Mapping[str, str], *, event: str | None, children: bool
 ) -> list[JsonObject]:
-    """Return snapshots, with results, of the jobs with this id, never []. `more` is the query's `event` and `children`.
-
-    Raises what `Client.lookup` raises, and ResponseError `unknown-job` if there is no such job.
-    """
-    answer = await _request(base, "/jobs", {"jobId": job_id, "queue": queue, **more}, headers)
+    """Look up as `Client.lookup`, but raise ResponseError `unknown-job` in place of []. `headers` has our token."""
+    query = {"jobId": job_id, "queue": queue, "event": event, "children": children}
+    answer = await _request(base, "/jobs", query, headers)
     return _decode(base, answer, _Found).jobs if queue is None else [_decode(base, answer, dict[str, object])]
 
 
@@ -90,7 +88,7 @@ def _decode(base: str, answer: bytes, shape: type[Shape]) -> Shape:
 async def _request(
     base: str, path: str, query: Mapping[str, str | bool | None], headers: Mapping[str, str], body: bytes | None = None
 ) -> bytes:
-    """Return the answer to a GET, or with `body` to a POST. The query has True as 1, and nothing of None and False."""
+    """Return the answer to a GET, or with `body` to a POST. In the query, True is sent as 1; None and False are not."""
     asked = {key: "1" if value is True else value for key, value in query.items() if value not in (None, False)}
     url = url_below(base, "http", f"{path}?{urlencode(asked, quote_via=quote)}")
     try:

@@ -24,11 +24,11 @@ TOO_DEEP: Final = f"the JSON is nested too deep; it may have {MAX_LEVELS} levels
 MAX_MESSAGE_MARKS: Final = 25_000
 """How many marks (see `has_more_marks`) a message may have. To parse so many takes up to 2 ms."""
 MAX_BODY_MARKS: Final = 200_000
-"""How many marks a body may have. It is checked, but not built, which takes a millisecond for so many."""
+"""How many marks a body may have. To check so many, without building values, takes a millisecond."""
 
-_MARKS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
-_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{]}"'))
-_NO_VALUES: Final = bytes(set(range(256)) - set(b'[{,"'))
+_BRACKETS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[{]}"'))
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{,"'))
 _BLOCK: Final = 256
 _PIECE: Final = 16 * 1024
 
@@ -63,10 +63,10 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
         return False
     # Two adjacent quotes are the end and the beginning of a string, or the reverse. Without them, the other quotes
     # still have the same meaning.
-    marks = b"".join(_unescaped(data).translate(_MARKS, _NO_MARKS).replace(b'""', b"").split(b'"')[::2])
+    brackets = b"".join(_unescaped(data).translate(_BRACKETS, _NO_BRACKETS).replace(b'""', b"").split(b'"')[::2])
     depth = 0
-    for start in range(0, len(marks), _BLOCK):
-        block = marks[start : start + _BLOCK]
+    for start in range(0, len(brackets), _BLOCK):
+        block = brackets[start : start + _BLOCK]
         opened = block.count(1)
         # Going through a block takes 50 times as long as counting in it.
         if depth + opened > levels and max(accumulate(array("b", block), initial=depth)) > levels:
@@ -78,7 +78,7 @@ def is_too_deep(text: str | bytes, levels: int = MAX_LEVELS) -> bool:
 def has_more_marks(text: str, most: int) -> bool:
     """Whether JSON text has more than `most` marks: opening brackets of lists and objects, and commas, not in strings.
 
-    A value with many parts has many marks. Text that is not valid JSON may have any number.
+    A value with many parts has many marks. If the text is not valid JSON, the answer means nothing.
     """
     data = text.encode(errors="surrogatepass")
     if data.count(b"[") + data.count(b"{") + data.count(b",") <= most:  # also those in strings
@@ -87,7 +87,7 @@ def has_more_marks(text: str, most: int) -> bool:
     count, in_string = 0, False
     # The rest of a text that has too many is not looked at, which would take 2 ms for a megabyte.
     for start in range(0, len(data), _PIECE):
-        parts = data[start : start + _PIECE].translate(None, _NO_VALUES).split(b'"')
+        parts = data[start : start + _PIECE].translate(None, _NO_MARKS).split(b'"')
         count += sum(map(len, parts[in_string::2]))
         if count > most:
             return True

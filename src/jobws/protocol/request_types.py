@@ -101,7 +101,7 @@ class SubscriptionRequest(Struct, frozen=True):
 class Subscribe(Struct, frozen=True):
     """The request `subscribe-job` or `subscribe-queue`. `many` means that the answer has one result per item.
 
-    `items` can be iterated once.
+    `items` can be iterated once, and each item is parsed then.
     """
 
     event: str
@@ -113,7 +113,7 @@ class Subscribe(Struct, frozen=True):
 class Unsubscribe(Struct, frozen=True):
     """The request `unsubscribe-job` or `unsubscribe-queue`. `many` means that the answer has one result per item.
 
-    `items` can be iterated once.
+    `items` can be iterated once, and each item is parsed then.
     """
 
     event: str

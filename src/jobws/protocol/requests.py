@@ -150,7 +150,9 @@ class _Parser:
     def each(
         self, data: object, parse: Callable[[object], Item], several: str = "jobs", one: str = "jobId"
     ) -> tuple[Iterable[Item | ItemError], bool]:
-        """Return the items of `data`, and whether they came as a list, whose items are parsed when they are iterated.
+        """Return the items of `data`, and whether they came as a list.
+
+        The items of a list can be iterated once, and are parsed then.
 
         `several` is the key of the list if `data` is an object, and `one` the key of what an item is about.
 

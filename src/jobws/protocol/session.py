@@ -104,7 +104,7 @@ class BaseSession(ABC, Generic[RequestT]):
         """Return the request that `event`, `data` and `ref` make. Raises RequestError."""
 
     def _examine(self, event: str, data: object) -> None:
-        """Look at `sight` for everything that this request to subscribe needs. Raises RequestError."""
+        """Ask `sight` for every right that this request to subscribe needs. Raises RequestError."""
         self._request(event, data, None)
 
     @contextmanager
@@ -117,7 +117,7 @@ class BaseSession(ABC, Generic[RequestT]):
             self.sight = kept
 
     def rehearse(self, message: str | bytes, sight: Sight) -> None:
-        """Look at `sight` for everything that a message needs to be answered. Nothing is answered, and nothing counted.
+        """Ask `sight` for every right that a message needs to be answered. Nothing is answered, and nothing counted.
 
         To leave a subscription needs no right.
         """
@@ -218,7 +218,7 @@ class Session(BaseSession[Request]):
     def _examine(self, event: str, data: object) -> None:
         request = self._request(event, data, None)
         if isinstance(request, Subscribe):
-            deque(request.items, maxlen=0)  # they are parsed one at a time
+            deque(request.items, maxlen=0)  # each item is judged when it is iterated
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:

@@ -49,7 +49,7 @@ class FailedAuths:
             How many seconds the address must wait, or 0 if at most `limit` tokens were refused, including this one.
         """
         wait = self._wait(address, now)
-        if refused is not None and not wait and self._lines.one_more(now):
+        if refused is not None and not wait and self._lines.may_log(now):
             _log.warning("token refused (%s): %s", refused.code, refused)
         return wait
 

@@ -19,9 +19,6 @@ class FewLines:
     def __init__(self, per_minute: int, now: float) -> None:
         self._bucket = TokenBucket(per_minute, per_minute / 60, now)
 
-    def one_more(self, now: float) -> bool:
-        """Return whether there may be one more line now, and count it."""
-        if not self._bucket.take(now):
-            return True
-        self._bucket.take(now, -1)
-        return False
+    def may_log(self, now: float) -> bool:
+        """Return whether there may be one more line now. If so, count it."""
+        return self._bucket.take_if_free(now) == 0

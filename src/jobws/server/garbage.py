@@ -21,11 +21,13 @@ COLLECTIONS: Final = 10_000
 
 @contextmanager
 def no_other_collections() -> Iterator[None]:
-    """Let only `collect_garbage` collect garbage inside this context, and never look at objects that existed before.
+    """Let only `collect_garbage` collect garbage inside this context. Objects that exist before are never looked at.
 
-    Those stay until the end anyway. Reference counts free nearly all others, so a collection finds little. With
-    Python's own thresholds, collections took a quarter of the CPU at 1,000 connections. They also come in the midst of
-    long steps, such as the reading of 10,000 stream entries, and then look at 20,000 objects that are in use.
+    Those stay until the end anyway. At the end, Python's own collections are enabled again.
+
+    Reference counts free nearly all others, so a collection finds little. With Python's own thresholds, collections
+    took a quarter of the CPU at 1,000 connections. They also come in the midst of long steps, such as the reading of
+    10,000 stream entries, and then look at 20,000 objects that are in use.
     """
     gc.collect()
     gc.freeze()
@@ -39,7 +41,7 @@ def no_other_collections() -> Iterator[None]:
 async def collect_garbage() -> None:
     """Collect garbage of new objects until cancelled, at most every 20 ms.
 
-    An object that stays is looked at twice, and then again only after many millions of other objects.
+    An object that stays is looked at twice, and then again only after about 60 million other new objects.
     """
     while True:
         new, young, older = gc.get_count()

@@ -171,7 +171,7 @@ class Gate:
 
         Raises RequestError (`unavailable`) if too many questions are under way; see `Gate`.
         """
-        rights.was_asked = True
+        rights.needed_answer = True
         payer = rights.identity.payer
         for count, most in ((self._asking[payer], MAX_OF_ONE), (self._asking.total(), MAX_REQUESTS)):
             if count >= most:

@@ -39,8 +39,8 @@ _log: Final = logging.getLogger(__name__)
 class Guard:
     """ASGI middleware that answers 403 to requests that the settings do not allow.
 
-    The response contains the reason, which says which flag would allow the request. So does the log, for up to 20
-    requests a minute.
+    The response contains the reason, which says which flag would allow the request. So does the log, for 20
+    requests together, and after that for 20 a minute.
 
     Args:
         app: Serves the requests that are let through.
@@ -61,7 +61,7 @@ class Guard:
         if scope["type"] in ("http", "websocket"):
             refusal = self.refusal(scope)
             if refusal is not None:
-                if self._lines.one_more(time.monotonic()):
+                if self._lines.may_log(time.monotonic()):
                     _log.warning("%s", refusal)
                 await PlainTextResponse(refusal + "\n", status_code=403)(scope, receive, send)
                 return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobws.server.authentication import Sign
 
 HOOK_SECONDS: Final = 5.0
-# What is shorter is no secret, but may be a word of the traceback, such as the name of a cookie.
+# Shorter parts stay in the log: they may be words of the traceback, such as the name of a cookie.
 LEAST_SECRET_CHARACTERS: Final = 12
 
 Authenticate: TypeAlias = "Callable[[Mapping[str, str], str | None], Awaitable[Identity | None]]"

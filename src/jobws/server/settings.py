@@ -150,7 +150,7 @@ class Settings:
     max_connections: int = 20_000
     """Open connections; further ones get 503. The limit of open files can lower it."""
     max_unauthenticated: int = 1000
-    """WebSockets that have not sent a token yet, of a bridge with keys."""
+    """With keys or an authorizer, WebSockets that sent no token yet, or one that the authorizer has not judged yet."""
     max_connections_per_identity: int = 200
     """Connections with tokens of the same holder."""
     max_connections_per_address: int = 500

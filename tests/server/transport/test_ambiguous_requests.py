@@ -22,6 +22,7 @@ HIDDEN: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     [
         (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"400"),
         (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", b"400"),
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: upgrade\r\nUpgrade: websocket\r\n", b"400"),
         (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"400"),
         (b"Content-Length : 5\r\n", b"400"),
         (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", b"501"),

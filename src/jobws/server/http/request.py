@@ -158,7 +158,7 @@ async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] =
         text = body.decode()
     except UnicodeDecodeError:
         raise RequestError("bad-json", "the body must be JSON in UTF-8") from None
-    if content_type(request) == JSON and len(text) > LENIENT_CHARACTERS:
+    if content_type(request) == JSON and len(text) > MAX_BODY_MARKS:
         check_marks(text, MAX_BODY_MARKS, SUBJECT)
         await anyio.lowlevel.checkpoint()
     return text

@@ -155,7 +155,7 @@ def queue_in_query(request: Request) -> Place:
     Raises:
         RequestError: `bad-data`: the queue is named twice, or the query is not valid UTF-8.
     """
-    return in_query(request)._replace(job_id=None)
+    return Place(parameters(request, ("queue",)).get("queue"), None)
 
 
 def reads_job(place: Callable[[Request], Place]) -> Right:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # A request with a longer head is answered with 431.
 HEAD_BYTES: Final = 16 * 1024
+UNREADABLE: Final = (
+    "this is no request of HTTP/1.1, its head is too long, or it has both Content-Length and Transfer-Encoding"
+)
 
 
 class UpgradeRequestError(Exception):
@@ -184,8 +187,8 @@ class _H11(H11Protocol):
         """Accept no upgrade to HTTP/2 (h2c)."""
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Answer a request that h11 cannot read. Hypercorn's own answer has no body."""
-        answer = problem("bad-request", "this is no request of HTTP/1.1, or its head is too long", status_code)
+        """Refuse a request that h11 cannot read, or whose end is ambiguous. Hypercorn's own answer has no body."""
+        answer = problem("bad-request", UNREADABLE, status_code)
         headers = [*with_headers(answer.raw_headers), (b"connection", b"close")]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=bytes(answer.body)))
@@ -193,12 +196,12 @@ class _H11(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         head = Head(request.method, request.target, request.http_version, list(request.headers))
-        if head.asks_for_websocket:
-            connection: Any = self.connection
-            raise UpgradeRequestError(head, bytes(connection.trailing_data[0]))
         # A proxy in front may believe the other header, and then sees another request in what follows (RFC 9112 §6.3).
         if {name for name, _ in head.headers} >= {b"content-length", b"transfer-encoding"}:
             await self._send_error_response(400)
             await self.send(Closed())
             return
+        if head.asks_for_websocket:
+            connection: Any = self.connection
+            raise UpgradeRequestError(head, bytes(connection.trailing_data[0]))
         await super()._create_stream(request)

@@ -100,12 +100,12 @@ class Admission:
         settings: The times and limits.
         tasks: The tasks of the bridge.
         limits: Counts the connections of identities and addresses.
-        note_failed: Called when a token is refused, with the client's address, the time on anyio's clock, and why, or
-            None if the log says so already. Returns
-            how many seconds the address must wait, or 0 if its tokens were not refused too often.
+        note_failed: Called when a token is refused, with the client's address, the time on anyio's clock, and the
+            error, or None if the log has it already. Returns how many seconds the address must wait; 0 if it need not.
 
     Attributes:
-        strangers: The clients of which nobody knows yet whose they are.
+        strangers: The clients of whom nobody knows yet who they are, and the connections whose first question to the
+            authorizer is under way.
     """
 
     def __init__(
@@ -237,7 +237,11 @@ class Admission:
             await self._check_members(is_due=is_due)
 
     async def _check_members(self, *, is_due: bool) -> None:
-        """Do what is to be done now for each client. With `is_due`, also close it if its token is not accepted now."""
+        """Do what is to be done now for each client.
+
+        With `is_due`, also close it if its token is not accepted now, and have the authorizer asked again about
+        strangers.
+        """
         now, wall = anyio.current_time(), time.time()
         for number, member in enumerate(list(self._members.values())):
             if member.client.closing is not None:
@@ -262,6 +266,7 @@ class Admission:
     def _look(self, member: _Member, wall: float) -> None:
         """Warn a client with a token, let its token expire, or close it, if it is time for that.
 
+        The client counts as a stranger as long as `is_stranger`. What an authorizer said since takes effect.
         `wall` is the present time, in seconds since 1970.
         """
         client, identity = member.client, member.identity

@@ -42,7 +42,7 @@ SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
 # 0.17 ms of CPU, each further job a fifth of that, and 8 KiB of JSON up to 0.5 ms.
 ITEMS_PER_MESSAGE: Final = 5
 BYTES_PER_MESSAGE: Final = 8 * 1024
-# A longer message is served in short steps: one with a thousand jobs takes 3 ms.
+# A message of more characters is served in short steps: taking one with a thousand jobs needs 3 ms.
 SHORT_MESSAGE: Final = 1024
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")
 

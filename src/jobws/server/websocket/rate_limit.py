@@ -1,4 +1,4 @@
-"""Limits how fast a client's messages are read, with a token bucket. No message is refused."""
+"""A token bucket: limits how much may come together, and how fast more may follow."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - tokens
         self._updated = now
         return max(0.0, -self._tokens / self._per_second)
+
+    def take_if_free(self, now: float) -> float:
+        """Take one token if it is there. Return 0, or how many seconds to wait for it; then nothing was taken."""
+        wait = self.take(now)
+        if wait:
+            self._tokens += 1
+        return wait

@@ -59,9 +59,7 @@ class Rate:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(payer)
-        wait = bucket.take(now)
-        if wait:
-            bucket.take(now, -1)
+        if wait := bucket.take_if_free(now):
             self._limited[self._setting] += 1
             limit = f"there may be {self._limit} {self._things} a minute by one holder or address ({self._setting})"
             raise RateLimitedError(limit, wait)

@@ -68,16 +68,17 @@ class Strangers:
             self._count -= Counter([self._addresses.pop(connection)])  # this also drops an address without any
 
     async def judged(self, caller: Caller, address: str | None, judge: Callable[[Caller], Awaitable[Caller]]) -> Caller:
-        """Return what `judge` returns for the caller of a new connection. It has the authorizer asked, if there is one.
+        """Return the caller of a new connection as `judge` returns it: after the authorizer, if any, was asked.
 
-        Meanwhile a connection counts as a stranger whose token only the authorizer can judge. If there are too many
-        strangers, the authorizer is not asked, and the caller is returned as it is, but from then on `is_stranger`.
+        If only the authorizer can tell whose the token is, the connection counts as a stranger until `judge` returns.
+        If there are too many strangers, `judge` is not called. The caller is then returned unchanged, and `is_stranger`
+        is true for it, so that `enter` refuses it. If this is cancelled, the connection counts no longer.
         """
         rights = caller.rights if isinstance(caller, Identity) else None
         if not isinstance(rights, AskedRights) or not rights.are_unanswered:
             return await judge(caller)
         if self._problem(address, 1) is not None:
-            rights.was_asked = True
+            rights.needed_answer = True
             return caller
         connection = object()
         self.enter(connection, address)
@@ -88,6 +89,9 @@ class Strangers:
 
 
 def is_stranger(identity: Identity) -> bool:
-    """Whether only the authorizer can tell whose the token is, and was asked, but has not answered yet."""
+    """Whether only the authorizer can tell whose the token is, and its answer was needed, but is not there yet.
+
+    If no answer was needed, as in a bridge without queues, the client is none.
+    """
     rights = identity.rights
-    return isinstance(rights, AskedRights) and rights.was_asked and rights.are_unanswered
+    return isinstance(rights, AskedRights) and rights.needed_answer and rights.are_unanswered
