@@ -53,11 +53,11 @@ chaos: $(STAMP)
 	@$(BIN)/python -m tests.chaos $(if $(N),--jobs $(N)) $(if $(SEED),--seeds $(SEED)) $(ARGS)
 
 # What browsers load: the JavaScript client and the elements, from src/jobws/web/src/, and the page, from src/jobws/web/page/.
-# With esbuild and terser; needs Node and npm. The extension has a copy of the client.
+# With esbuild and terser; needs Node and npm. The extension has copies of two.
 web:
 	@npm install --prefix tests/node-build --no-audit --no-fund --no-package-lock --silent
 	@node tests/node-build/build.mjs src/jobws/web
-	@cp src/jobws/web/jobws-all.js web/extension/
+	@cp src/jobws/web/jobws-all.js src/jobws/web/src/elements/progress.js web/extension/
 
 # docs/pictures/, from the real demo in Chromium, beside a bull-board; needs Node, npm and Chromium. ARGS="--only animation" some.
 pictures: $(STAMP)

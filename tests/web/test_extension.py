@@ -126,8 +126,12 @@ async def test_the_popup_is_live_and_all_of_a_job_is_text(redis: Redis, extensio
         assert await popup.run("document.querySelector('li .name').textContent") == hostile
         redis.add_event("http", "progress", hostile, data='{"done": 7, "total": 10}')
         await popup.until("document.querySelector('progress').value === 70")
+        redis.add_event("http", "progress", hostile, data='{"current": 1, "total": 4}')
+        await popup.until("document.querySelector('progress').value === 25")
+        redis.add_event("http", "progress", hostile, data="140")
+        await popup.until("document.querySelector('li .called').textContent.startsWith('100 %')")
         redis.add_event("http", "progress", hostile, data=json.dumps({hostile: hostile}))
-        await popup.until("document.querySelector('li .called').textContent.includes('{')")
+        await popup.until(f"document.querySelector('li .called').textContent.startsWith({hostile + ': '!r})")
         redis.add_event("http", "failed", hostile, failedReason=hostile, prev="active")
         await popup.until("document.querySelector('li .state').textContent === 'failed'")
         assert await popup.run("document.querySelector('li .text').textContent") == hostile
@@ -148,7 +152,7 @@ async def test_a_large_progress_costs_little_and_goes_with_the_end(redis: Redis,
         redis.add_event("http", "progress", "7", data=json.dumps(["x" * 50_000]))
         await popup.until("document.querySelector('li .called').textContent.includes('xx')")
         shown = f"shown:{key('http', '7')}"
-        assert (await page.run(KEPT, "session"))[shown]["progress"] == '["' + "x" * 98
+        assert (await page.run(KEPT, "session"))[shown]["progress"] == "x" * 100
         redis.add_event("http", "completed", "7", returnvalue="1", prev="active")
         await popup.until("document.querySelector('li .state').textContent === 'completed'")
         assert "progress" not in (await page.run(KEPT, "session"))[shown]

@@ -8,7 +8,7 @@ import runpy
 import struct
 import subprocess
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -17,12 +17,17 @@ from tests.support.documents import ROOT, page
 from tests.support.extension import FOLDER, MANIFEST, ORIGIN
 from tests.support.page_server import ADAPTER
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SOURCES: Final = [file for file in sorted(FOLDER.iterdir()) if file.suffix in (".js", ".html", ".css")]
-OWN: Final = [file for file in SOURCES if file.name != "jobws-all.js"]
+COPIED: Final = [ADAPTER.with_name("jobws-all.js"), ADAPTER.with_name("src") / "elements" / "progress.js"]
+OWN: Final = [file for file in SOURCES if file.name not in {each.name for each in COPIED}]
 
 
-def test_its_adapter_is_the_one_that_bridges_serve() -> None:
-    assert (FOLDER / "jobws-all.js").read_bytes() == ADAPTER.with_name("jobws-all.js").read_bytes(), "run make web"
+@pytest.mark.parametrize("source", COPIED, ids=lambda source: source.name)
+def test_its_copies_are_equal_to_their_sources(source: Path) -> None:
+    assert (FOLDER / source.name).read_bytes() == source.read_bytes(), "run make web"
 
 
 def test_it_has_the_version_of_the_packages() -> None:

@@ -39,7 +39,7 @@ function ago(time) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
-/** Returns how a progress is written: a number, or the beginning of any other value as JSON. */
+/** Returns how a progress is written: a percentage, or the words that watching.js has kept of it. */
 const percentage = (progress) => (typeof progress === 'number' ? `${Math.round(progress)} %` : progress);
 
 /** Returns where the bridge's page shows a job; null if the queue is not known. */
@@ -50,7 +50,7 @@ function showRow(row, bridge, { queue, jobId, told, shown }) {
   const { state = 'looking' } = told;
   const over = isOutcome(state);
   const progress = over ? undefined : shown.progress;
-  const moves = typeof progress === 'number' && progress >= 0 && progress <= 100;
+  const moves = typeof progress === 'number';
   const name = written({ queue, jobId });
   say(row.name, shown.name || name);
   const link = linkTo(bridge, { queue, jobId });

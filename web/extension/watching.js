@@ -1,5 +1,6 @@
 /** Keeps one connection to the bridge, and watches the stored jobs over it. Brackets name rules of protocol.md. */
 
+import { percentOf, wordsOf } from './progress.js';
 import { everything, forgetToken, isOutcome, keepConnection, keepShown, keepTold, keyOf } from './store.js';
 
 // Each of them, but `progress`, is also the state that it brings.
@@ -10,13 +11,8 @@ const TOKEN_REFUSED = [4001, 4500, 4501, 'unauthenticated'];
 const LONGEST_TEXT = 300;
 const LONGEST_PROGRESS = 100;
 
-/** Returns what is kept of a progress: a percentage, or words, if it is or has one; otherwise the beginning of the value as JSON. */
-function shortened(progress) {
-  const { percent, done, total, message, step, stage, status } = progress ?? {};
-  const percentage = [progress, percent, (100 * done) / total].find(Number.isFinite);
-  const words = [progress, message, step, stage, status].find((each) => typeof each === 'string');
-  return percentage ?? (words ?? JSON.stringify(progress))?.slice(0, LONGEST_PROGRESS);
-}
+/** Returns what is kept of a progress: a percentage, or the beginning of what it says in words; undefined if it says nothing. */
+const shortened = (progress) => percentOf(progress) ?? (wordsOf(progress) || undefined)?.slice(0, LONGEST_PROGRESS);
 
 /** Returns the beginning of a result or of the reason of a failure. */
 function saidBy({ returnvalue, failedReason, truncated }) {

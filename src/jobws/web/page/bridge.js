@@ -59,7 +59,10 @@ export function Bridge(tell, ask) {
         }
       });
       kept.begin();
-      return () => (kept.end(), leaving.abort());
+      return () => {
+        kept.end();
+        leaving.abort();
+      };
     },
     /**
      * Calls `listener(event, data, id)` for all events of a job that Redis still has, then for those that come, for the lines
@@ -94,8 +97,8 @@ export function Bridge(tell, ask) {
     },
     /**
      * Calls `listener(event, data, parent)` for all events of a job and of the jobs below it that Redis still has, then for those that
-     * come, for gaps, and with `ended` if there are too many jobs below. `parent` is the job above. Events have no positions. Returns
-     * a function that ends this.
+     * come, for gaps, and with `ended` if there are too many jobs below. `parent` is the job above. The listener gets no positions,
+     * and so no times. Returns a function that ends this.
      */
     followFlow(queue, jobId, listener) {
       // `jobs.watch` ends with the job, but jobs below may go on, and the job may be retried.
@@ -104,6 +107,7 @@ export function Bridge(tell, ask) {
       const kept = keep(async () => {
         watched = subscriptions.begin(queue, jobId, watcher, watched.after);
       });
+      // Inside the adapter: a watcher is described in src/subscriptions.js.
       const watcher = {
         events: ['*'],
         children: true,
@@ -113,7 +117,10 @@ export function Bridge(tell, ask) {
         stopped() {},
       };
       kept.begin();
-      return () => (kept.end(), subscriptions.leave(watched));
+      return () => {
+        kept.end();
+        subscriptions.leave(watched);
+      };
     },
     start,
     /** Uses a new token from now on, on a new connection. Rejects if the bridge does not accept it. */

@@ -34,38 +34,39 @@ export function Flow(bridge, { queue, jobId }) {
     found.placed = !!parent;
     (isBelowRoot ? tree : child(parent).list).append(found.node);
     node.hidden = false;
-    if (href) unnamed.add(found.job);
+    if (href) unread.add(found.job);
     soon();
     return found;
   }
 
-  const unnamed = new Set(); // jobs that are to be looked up: of those that were there before, no event tells the name
+  const unread = new Set(); // jobs that are to be looked up: no event tells the name of one that was there before, nor what a gap hides
   let looking = new Set(); // jobs that are being looked up, and of which no event has come meanwhile
-  let timer; // of the next look; true while one goes on
+  let timer; // of the next look
+  let asking = false; // whether a look goes on
   let wanted = false; // whether there must be another one after that
   let closed = false;
   let problem = ''; // why it is not followed
   const lookAgain = Again(look);
   function soon() {
     wanted = true;
-    if (!lookAgain.waits && !closed) timer ??= setTimeout(look, LOOK_AFTER);
+    if (!asking && !closed && !lookAgain.waits) timer ??= setTimeout(look, LOOK_AFTER);
   }
 
   /** Looks up a portion of the jobs, and how many there are. */
   async function look() {
-    [timer, wanted] = [true, false];
-    const asked = [...unnamed].slice(0, PORTION);
+    [timer, wanted, asking] = [undefined, false, true];
+    const asked = [...unread].slice(0, PORTION);
     looking = new Set(asked);
-    for (const job of asked) unnamed.delete(job);
+    for (const job of asked) unread.delete(job);
     const jobs = asked.map(({ queue, jobId }) => ({ queue, jobId }));
     const [{ results }, { tree: counts = {} }] = await Promise.all([
       jobs.length ? bridge.post('lookup', {}, { jobs }).catch(() => ({})) : { results: [] },
       bridge.get('jobs', { ...root, children: 1 }).catch(() => ({})),
     ]);
-    timer = undefined;
+    asking = false;
     if (closed) return;
     if (!results) {
-      for (const job of asked) unnamed.add(job);
+      for (const job of asked) unread.add(job);
       return lookAgain.later();
     }
     lookAgain.done();
@@ -76,7 +77,7 @@ export function Flow(bridge, { queue, jobId }) {
     });
     tell(counts);
     draw();
-    if (wanted || unnamed.size) soon();
+    if (wanted || unread.size) soon();
   }
 
   function tell({ done, failed, total }) {
@@ -88,7 +89,7 @@ export function Flow(bridge, { queue, jobId }) {
   function take(event, data, parent) {
     if (event === 'gap') {
       for (const { job, href } of nodes.values()) {
-        if (href) unnamed.add(job);
+        if (href) unread.add(job);
         job.at = undefined; // in a stream that is another one, positions begin again
       }
       soon();

@@ -16,7 +16,7 @@ const UNKNOWN =
   'There is no job with this id. It was removed, or it is not there yet, and appears here as soon as it is added.';
 
 /** Returns how far a job is, in words. `rest` is the time that it still takes, or null. */
-function wordsFor(progress, rest) {
+function progressLine(progress, rest) {
   const part = percentOf(progress);
   return [
     part !== null && `${Math.round(part * 10) / 10} %`,
@@ -70,6 +70,7 @@ export function JobView(page, queue, jobId) {
   };
   panels.failure.classList.add('failure');
   const facts = h('dl.aside');
+  const life = panel('Timeline', timeline.node, facts);
   const node = h(
     'section.view',
     {},
@@ -78,7 +79,7 @@ export function JobView(page, queue, jobId) {
     told,
     meter,
     going,
-    h('section.panel', {}, h('div.panelhead', {}, h('h2', {}, 'Timeline')), timeline.node, facts),
+    life,
     panels.failure,
     panels.result,
     flow.node,
@@ -108,14 +109,14 @@ export function JobView(page, queue, jobId) {
     say(name, job.name || `Job ${jobId}`);
     document.title = `${state} · ${job.name || jobId} · jobws`;
     const now = bridge.now();
-    timeline.draw(job, now);
+    life.hidden = !timeline.draw(job, now);
     const part = state === 'completed' ? null : percentOf(job.progress);
     meter.hidden = part === null || state === 'waiting';
     if (part !== null) {
       meter.firstChild.style.transform = `scaleX(${part / 100})`;
       meter.setAttribute('aria-valuenow', Math.round(part));
     }
-    say(going, state === 'active' ? wordsFor(job.progress, left(job, now)) : '');
+    say(going, state === 'active' ? progressLine(job.progress, left(job, now)) : '');
     mark(meter, 'stopped', state === 'failed');
     put(
       'progress',
@@ -155,8 +156,11 @@ export function JobView(page, queue, jobId) {
       if (!['unknown-job', 'unknown-queue'].includes(found.code)) {
         problem = found.message;
         lookAgain.later();
-      } else if (!job.state) job.unknown = true;
-      else if (job.whole) lookWhole(job.whole);
+      } else if (job.state && job.largeOutcome) lookWhole(job.largeOutcome);
+      else {
+        lookAgain.done();
+        job.unknown ||= !job.state;
+      }
       return drawn();
     }
     lookAgain.done();
@@ -171,7 +175,7 @@ export function JobView(page, queue, jobId) {
 
   /** Reads the outcome of a job that is gone, by the id of its event, which was too large for a frame [protocol.md, H11]. */
   async function lookWhole(event) {
-    job.whole = undefined;
+    job.largeOutcome = undefined;
     try {
       const { returnvalue, failedReason } = await bridge.get('jobs', { queue, jobId, event });
       if (ENDED.includes(job.state)) Object.assign(job, { result: returnvalue, reason: failedReason });
@@ -179,10 +183,12 @@ export function JobView(page, queue, jobId) {
       problem = error.message;
       if (error.code === 'gone') problem = 'The outcome was too large for an event, and Redis does not have it any more.';
       else {
-        job.whole = event;
+        job.largeOutcome = event;
         lookAgain.later();
+        return drawn();
       }
     }
+    lookAgain.done();
     drawn();
   }
 
@@ -203,7 +209,7 @@ export function JobView(page, queue, jobId) {
     if (event === 'added' || event === 'active' || ENDED.includes(event)) {
       if (event === 'completed' && 'returnvalue' in told) job.result = told.returnvalue;
       if (event !== 'removed') {
-        job.whole = told.truncated && id;
+        job.largeOutcome = told.truncated && id; // the id of an outcome that was too large for its event
         look();
       }
     }

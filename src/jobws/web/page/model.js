@@ -12,7 +12,7 @@ export const EVENTS = [
 ];
 // What a job that begins anew does not have yet, and what a snapshot leaves out if the job does not have it.
 const NONE = Object.fromEntries(
-  'since due processedOn finishedOn progress reason result whole stacktrace'.split(' ').map((key) => [key, undefined]),
+  'since due processedOn finishedOn progress reason result largeOutcome stacktrace'.split(' ').map((key) => [key, undefined]),
 );
 
 /** Returns a job of which only the id is known, and what `snapshot` says. */

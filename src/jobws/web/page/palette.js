@@ -67,10 +67,11 @@ export function Palette({ bridge, queues }) {
     const words = text.toLowerCase().split(/\s+/);
     const places = [...named, ...views].filter((each) => words.every((word) => each.text.toLowerCase().includes(word)));
     show(text ? places : [...named.filter(({ about }) => about === 'queue'), ...views]);
-    if (!text) return;
     // `QUEUE/ID` names a job; an id alone stands for the jobs of that id in every queue.
+    // The last label that fits is the longest one, since labels are sorted after their beginnings.
     const queue = queues.sorted().findLast(({ label }) => text.startsWith(`${label}/`))?.label;
     const jobId = queue === undefined ? text : text.slice(queue.length + 1);
+    if (!jobId) return;
     const found = await bridge.get('jobs', { jobId, queue }).catch(() => ({ jobs: [] }));
     if (round !== asked) return;
     const jobs = (found.jobs ?? [found]).map((job) => ({

@@ -82,6 +82,7 @@ export function Timeline() {
       if (cut) marks.splice(0, marks.length - MOST);
       events();
     },
+    /** Draws the life of the job up to the time `now`. Returns whether anything is known of it. */
     draw(job, now) {
       const all = stretches(job);
       const total = Math.max(1, ...[(all.at(-1)?.to ?? now) - (all[0]?.from ?? now)]);
@@ -102,9 +103,9 @@ export function Timeline() {
         ...Object.entries(WORDS).map(([state, word]) => sum[state] !== undefined && `${word} ${duration(sum[state])}`),
         attempts > 1 && `${number(attempts)} attempts`,
       ].filter(Boolean);
-      node.parentNode.hidden = !all.length && !marks.length;
       say(sums, told.join(' · '));
       bar.setAttribute('aria-label', told.join(', ') || 'no times are known');
+      return all.length > 0 || marks.length > 0;
     },
   };
 }

@@ -153,10 +153,11 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   };
 }
 
-/** Sends a request whose query has those of `values` that are not undefined, and resolves with the answer. */
-async function exchange(JobwsError, { base, token }, method, path, { signal, children, ...values }) {
+/** Sends a request, and resolves with the answer. The query has those of `values` that are not undefined, null or false; true is 1. */
+async function exchange(JobwsError, { base, token }, method, path, { signal, ...values }) {
   const given = await token();
-  const query = new URLSearchParams(Object.entries({ ...values, children: children ? 1 : undefined }).filter(([, value]) => value !== undefined));
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(values)) if ((value ?? false) !== false) query.set(key, value === true ? 1 : value);
   const headers = given ? { authorization: `Bearer ${given}` } : {};
   const response = await fetch(`${base}/${path}?${query}`, { method, headers, cache: 'no-store', signal });
   if (response.ok) return response.json();

@@ -24,7 +24,8 @@ export function percentOf(progress) {
   return Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : null;
 }
 
-const one = (value) =>
+/** Returns a value in one word: of a list how many items it has, of an object only that it is one. */
+const inShort = (value) =>
   value === null || typeof value !== 'object' ? value : Array.isArray(value) ? `[${value.length}]` : '{…}';
 
 /**
@@ -41,9 +42,9 @@ export function wordsOf(progress) {
   if (done !== undefined && total !== undefined) return `${done.toLocaleString()} of ${total.toLocaleString()}`;
   if (percentOf(progress) !== null) return '';
   return Array.isArray(progress)
-    ? progress.map(one).join(', ')
+    ? progress.map(inShort).join(', ')
     : Object.entries(progress)
-        .map(([key, value]) => `${key}: ${one(value)}`)
+        .map(([key, value]) => `${key}: ${inShort(value)}`)
         .join(', ');
 }
 
