@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from jobws.bullmq.snapshot import LookUp
 from jobws.hub.jobs.pending import UNAVAILABLE
+from jobws.hub.jobs.replay import find_missed_outcomes
 from jobws.protocol.close_codes import CloseCode
 from jobws.protocol.identifiers import before
 from jobws.protocol.session import Close
@@ -111,20 +114,29 @@ def test_what_is_held_has_no_position_while_an_outcome_is_owed() -> None:
     assert len(client.owed()) == 1
 
 
-def test_a_subscription_of_a_queue_that_is_read_again_waits() -> None:
+def test_a_request_of_which_one_queue_is_read_again_waits_and_holds_nothing() -> None:
     bridge = Bridge()
-    bridge.publish("1-0", event("active"))
+    bridge.publish("1-0", event("active"), "analyzer")
     client = Client(bridge)
-    answering = Answering(bridge, client, found={ONE: hash_of("active")}, end="1-0")
+    items = [JOBS[0], {"jobId": "2", "queue": "analyzer"}]
+    answering = Answering(bridge, client, items, found={ONE: hash_of("active")}, end="0-0")
     answering.step()
-    _, floor = begin_again(bridge.fanout, "http", "recreated", "1-0", "0-0")
-    assert [frame["event"] for frame in answering.rest()] == ["gap"]
+    _, floor = begin_again(bridge.fanout, "analyzer", "recreated", "1-0", "0-0")
+    assert answering.rest() == []
     assert not answering.pending.is_begun
-    bridge.fanout.end_reread("http", floor)
-    again = client.hub_client.complete(answering.pending, answering.query, 0.0)
-    do_all(again)
-    ack, gap = client.frames()
-    assert [ack["event"], len(ack["data"]["results"]), gap["event"]] == ["ack", 2, "gap"]
+    bridge.publish("5-0", event("completed"))
+    assert (client.hub_client.outbox.size, len(bridge.fanout.rooms)) == (0, 0)
+    client.ask("unsubscribe-job", items[1])
+    client.frames()
+    begin_again(bridge.fanout, "http", "recreated", "5-0", "0-0")
+    do_all(client.hub_client.complete(answering.pending, answering.query, 0.0))
+    assert client.frames() == [], "now the first one waits"
+    bridge.fanout.end_reread("analyzer", floor)
+    bridge.fanout.end_reread("http", "5-0")
+    client.complete(answering.pending, {ONE: hash_of()}, "5-0")
+    ack, *_ = client.frames()
+    assert [each.get("error", {}).get("code") for each in ack["data"]["results"]] == [None, "unsubscribed"]
+    assert not answering.pending.waiting
 
 
 def test_a_subscription_to_every_queue_waits_for_a_queue_that_is_found_meanwhile() -> None:
@@ -161,6 +173,53 @@ def test_a_flow_that_is_left_before_it_begins_is_not_followed() -> None:
     client.ask("unsubscribe-job", JOBS[1])
     answering.rest()
     assert {flow.top.request.key.job_id for flow in client.flows} == {"1"}
+
+
+def test_no_position_is_told_before_the_flow_of_a_list_is_looked_at() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    client.subscribe({"jobId": "9", "queue": "analyzer"})
+    answering = Answering(bridge, client, [JOBS[0], {**JOBS[1], "children": True}])
+    answering.step(3)
+    client.frames()
+    bridge.publish("5-0", event("completed", "2"), "analyzer")  # a job below, perhaps
+    client.ask("ping")
+    (pong,) = client.frames()
+    assert pong["data"]["after"] == {}
+
+
+def test_a_sweep_between_whose_steps_rights_change_tells_nothing() -> None:
+    for begins in (False, True):
+        bridge = Bridge()
+        client = Client(bridge)
+        other = Client(bridge)
+        both: Found = {(queue, "1"): hash_of("active", queue=queue) for queue in ("http", "analyzer")}
+        other.subscribe({"jobId": "1"}, both)
+        answering = Answering(bridge, client, [{"jobId": "1"}], both)
+        answering.step()
+        if not begins:
+            answering.rest()
+        look_up = LookUp({ONE: hash_of()}, {ONE: "0-0"}, {"http": "0-0"})
+        sweep = find_missed_outcomes(bridge.fanout, "http", ["1"], look_up)
+        next(sweep)
+        client.hub_client.reapply(sight("read:jobs:analyzer"))
+        do_all(sweep)
+        assert client.owed() == []
+        assert other.owed() != []
+
+
+def test_a_fault_in_one_subscription_closes_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    answering = Answering(bridge, client)
+    answering.step(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(bridge.fanout, "go_live", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            do_all(answering.steps)
+    assert client.hub_client.closing is not None
+    assert client.hub_client.closing.code == CloseCode.INTERNAL_ERROR
+    assert (len(bridge.fanout.rooms), client.hub_client.catching_up) == (0, False)
 
 
 def test_an_outcome_at_the_top_of_a_flow_that_comes_meanwhile_is_not_lost() -> None:

@@ -8,13 +8,15 @@ request, each gets what it missed, and then what it holds.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
 from jobws.hub.jobs.beginning import begin
 from jobws.hub.jobs.flow import Flow
 from jobws.hub.jobs.subscription import ALIVE
+from jobws.protocol.close_codes import CloseCode
+from jobws.protocol.session import Close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.subscription import Subscription
 
 
+FAILED: Final = Close(CloseCode.INTERNAL_ERROR, "the bridge failed to begin a subscription")
+
+
 def no_flows(_flow: Flow) -> None:
     """Take a flow, and do nothing: nobody looks at the jobs below."""
 
@@ -36,8 +41,8 @@ def begin_each(
 ) -> Generator[None, None, bool]:
     """Have the subscriptions of a request begin, and let them into their rooms. One whose look-up failed ends.
 
-    This is a generator of short steps: it yields after each subscription. It returns whether all have begun. If one
-    must wait, it ends early. The arguments are those of `begin`.
+    This is a generator of short steps: it yields after each subscription. It returns True if all have begun, and False
+    as soon as one must wait. The other arguments are those of `begin`.
     """
     while waiting := pending.waiting:
         for subscription in waiting:
@@ -55,8 +60,12 @@ def begin_each(
     return True
 
 
-def withdraw_each(pending: PendingSubscription, fanout: Fanout) -> None:
-    """Undo `begin_each`, because the client has other rights: what was decided may name queues that these exclude."""
+def withdraw(pending: PendingSubscription, fanout: Fanout) -> None:
+    """Undo `begin_each`, so that all subscriptions of a request that have not ended begin again later.
+
+    This is needed if one of them must wait, and if the client has other rights: what was decided may name queues that
+    these exclude.
+    """
     for subscription in list(pending.begun):
         if not subscription.ended:
             del pending.begun[subscription]
@@ -86,11 +95,15 @@ def admit_each(
     for subscription, beginning in begun.items():
         if not subscription.ended:
             catch_up = partial(_catch_up, client, subscription, beginning, fanout)
-            if subscription.request.children:
-                subscription.flow = Flow(subscription, catch_up, since, fanout, on_flow)
-                subscription.flow.change()
-            else:
-                catch_up()
+            try:
+                if subscription.request.children:
+                    subscription.flow = Flow(subscription, catch_up, since, fanout, on_flow)
+                    subscription.flow.change()
+                else:
+                    catch_up()
+            except Exception:  # otherwise this subscription and the next ones would hold their events for ever
+                client.close(FAILED)
+                raise
         client.outbox.flush()
         yield
 
@@ -106,6 +119,7 @@ def _catch_up(client: JobClient, subscription: Subscription, beginning: Beginnin
         if subscription.job_states.get(queue) is ALIVE:  # otherwise the outcome came since, and is held
             client.owe(subscription, queue)
     for queue in beginning.stale:
-        fanout.doubt(queue)
+        if queue in fanout.cursors:  # otherwise it was forgotten since
+            fanout.doubt(queue)
     if not beginning.replays:  # last, since what is held is sent without a position if an outcome is owed or doubted
         fanout.go_live(subscription)

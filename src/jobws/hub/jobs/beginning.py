@@ -1,9 +1,9 @@
 """Decides what a subscription begins with: which past events it gets, and which outcomes are made from jobs' hashes.
 
-This is decided in the same synchronous step that sends the ack and lets the subscription into its room. The decision
-follows from the job's snapshot, which was read from Redis before, and from the hub's history of the stream. Events that
-came after the snapshot are replayed. If the history no longer has some of them, the job is looked up again. So no
-outcome is missed between the look-up and the ack.
+This is decided in the synchronous step in which the subscription enters its room. From then on it holds events until
+the ack of its request. The decision follows from the job's snapshot, which was read from Redis before, and from the
+hub's history of the stream. Events between the snapshot and this step are replayed. If the history no longer has some
+of them, the job is looked up again. So no outcome is missed.
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ class _QueueBeginning:
     def _read_back(self, ended: Recorded | None, oldest_milliseconds: float) -> None:
         """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
 
-        These are the events after the client's position or, without one, after the snapshot; of a job below in a flow,
-        also those after `ChildOf.since`. `ended` is the event with
+        These are the events after the client's position or, without one, after the snapshot. Of a job below in a flow,
+        they are also those after `ChildOf.since`. `ended` is the event with
         which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two cases. A
         client without a position gets it if it is `completed` or `failed`, and not from before `oldest_milliseconds`, a
         time since 1970. A client with a position gets it if the position may be from an earlier stream, and does not

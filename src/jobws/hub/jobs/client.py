@@ -1,7 +1,8 @@
 """One client of `/ws` in the hub: its protocol session, its subscriptions and its outbox.
 
-All code here is synchronous. A request that needs Redis is returned as a `PendingSubscription`. The caller looks the
-jobs up and then calls `complete` or `fail`.
+All code here is synchronous. What may take long is a generator of short steps, between which events may be published.
+A request that needs Redis is returned as a `PendingSubscription`. The caller looks the jobs up, and then calls
+`complete` or `fail`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from jobws.hub.client import Client
-from jobws.hub.jobs.admission import admit_each, begin_each, no_flows, withdraw_each
+from jobws.hub.jobs.admission import admit_each, begin_each, no_flows, withdraw
 from jobws.hub.jobs.backlog import Backlog
 from jobws.hub.jobs.client_subscriptions import ClientSubscriptions
 from jobws.hub.jobs.missed import Owed
 from jobws.hub.jobs.pending import UNSUBSCRIBED, PendingSubscription, answer
-from jobws.hub.jobs.positions import positions
+from jobws.hub.jobs.positions import are_outcomes_missed, positions
 from jobws.hub.jobs.subscription import Subscription, limiting_sight
 from jobws.hub.jobs.subscription_counts import UNLIMITED, SubscriptionCounts
 from jobws.protocol.codec import encode
@@ -75,7 +76,7 @@ class JobClient(Client[Request, PendingSubscription]):
         self._on_flow = on_flow
         self._subscriptions = ClientSubscriptions(max_subscriptions, counts)
         self._pending: dict[PendingSubscription, None] = {}
-        self._admitting = 0  # for how many requests `admit_each` has not ended
+        self._admitting = 0  # for how many requests `admit_each` goes on
 
     @property
     def keys(self) -> Collection[SubscriptionKey]:
@@ -90,11 +91,7 @@ class JobClient(Client[Request, PendingSubscription]):
     @property
     def awaits_missed_outcomes(self) -> bool:
         """Whether outcomes that were missed are still being looked up in a queue of an acknowledged subscription."""
-        without_position = self._fanout.without_position
-        return bool(without_position) and any(
-            subscription.acked and not without_position.isdisjoint(subscription.queues(without_position))
-            for subscription in self._subscriptions
-        )
+        return are_outcomes_missed(self._subscriptions, self._fanout)
 
     def _serve(self, request: Request) -> Generator[None, None, PendingSubscription | None]:
         match request:
@@ -166,8 +163,7 @@ class JobClient(Client[Request, PendingSubscription]):
     ) -> Subscription | ItemError:
         subscriptions = self._subscriptions
         if (full := subscriptions.too_many()) is not None:
-            evicted = next(evictable, None)
-            if evicted is None:
+            if (evicted := next(evictable, None)) is None:
                 return subscriptions.refused(full)
             self.end(evicted)
             pending.evicted.append(name_evicted(evicted.request.key))
@@ -183,7 +179,7 @@ class JobClient(Client[Request, PendingSubscription]):
         """Answer a request to subscribe, let its subscriptions into their rooms, and have past events read and sent.
 
         This is a generator of short steps, which the caller must exhaust. Nothing happens if the request was answered
-        already. If a subscription must wait, the request is not answered: `pending.is_begun` is false.
+        already. If a subscription must wait, the client is told nothing, and `pending.is_begun` is false.
 
         Args:
             pending: The request.
@@ -191,14 +187,18 @@ class JobClient(Client[Request, PendingSubscription]):
             now_milliseconds: The present time on the bridge's clock, in milliseconds since 1970. If several queues have
                 the job id, it decides which outcomes are too old to be sent.
         """
-        if not (yield from begin_each(pending, query, self._fanout, now_milliseconds)) or pending not in self._pending:
+        is_begun = yield from begin_each(pending, query, self._fanout, now_milliseconds)
+        if not is_begun or pending not in self._pending:
+            withdraw(pending, self._fanout)  # what has begun holds events, and the wait may last for seconds
             return
         self._tell(pending, answer(pending, self._fanout) if pending.flow is None else UNSUBSCRIBED)
         del self._pending[pending]
         self._admitting += 1
-        yield from admit_each(self, pending.begun, self._fanout, self._on_flow)
-        self._admitting -= 1
-        self.outbox.flush()
+        try:
+            yield from admit_each(self, pending.begun, self._fanout, self._on_flow)
+        finally:
+            self._admitting -= 1
+            self.outbox.flush()
 
     def _tell(self, pending: PendingSubscription, data: AckData | ItemError) -> None:
         if pending.flow is not None:
@@ -227,7 +227,7 @@ class JobClient(Client[Request, PendingSubscription]):
             self.read_later([owed])
 
     def fail(self, pending: PendingSubscription, error: ItemError) -> None:
-        """Refuse a request to subscribe, and end its subscriptions. If it was answered already, nothing happens.
+        """Refuse a request to subscribe, and end its subscriptions. Nothing happens if it was answered already.
 
         If the bridge made the request for a flow, the client is told nothing, and the flow goes on.
         """
@@ -246,10 +246,10 @@ class JobClient(Client[Request, PendingSubscription]):
         for item in request.items:
             if isinstance(item, ItemError):
                 results.append(Result(error=item))
-                continue
-            if (subscription := self._subscriptions.get(item)) is not None:
-                self.end(subscription)
-            results.append(Result(left=subscription is not None))
+            else:
+                if (subscription := self._subscriptions.get(item)) is not None:
+                    self.end(subscription)
+                results.append(Result(left=subscription is not None))
             yield
             if self.closing is not None:
                 return
@@ -281,7 +281,7 @@ class JobClient(Client[Request, PendingSubscription]):
     def _apply_rights(self) -> None:
         sight = self.session.sight
         for pending in self._pending:
-            withdraw_each(pending, self._fanout)
+            withdraw(pending, self._fanout)
         for subscription in list(self._subscriptions):
             key = subscription.request.key
             if subscription.ended:  # with the flow that it belonged to

@@ -191,6 +191,7 @@ class Flow:
         self.reached = reached
         if not self.was_looked_at:
             self.was_looked_at = True
+            self._since = {}  # there may be ten thousand queues
             self._begin()
         elif self._keeps and self._is_live:
             self._keeps = False

@@ -41,7 +41,8 @@ class PendingSubscription:
         subscriptions: The subscription of each item of the request, in order, or the error of the item. With a `flow`,
             the request has no items, and these are the subscriptions to the jobs that were found.
         flow: The flow for whose jobs the bridge itself makes the request, which then gets no answer; otherwise None.
-        begun: What those of `subscriptions` begin with that have begun; see `admission.begin_each`.
+        begun: By subscription that has begun, what it begins with; see `admission.begin_each`. One whose look-up failed
+            has begun, too, and has ended.
         evicted: The older subscriptions that were ended to make room.
         trees: How many jobs are below each of the jobs `tops`, those whose flows the request wants to follow. The
             endpoint fills this in before the request is answered, and `answer` puts the numbers into the snapshots. A

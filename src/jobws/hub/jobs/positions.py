@@ -31,6 +31,8 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     for subscription in subscriptions:
         if not subscription.acked:
             continue
+        if subscription.request.children and subscription.flow is None:
+            return {}  # no job below it is known
         if subscription.flow is not None:
             flows[subscription.flow] = None
         queues = subscription.queues(verified)
@@ -46,6 +48,12 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
     for flow in flows:
         after = {queue: lower(at, flow.reached[queue]) for queue, at in after.items() if queue in flow.reached}
     return after
+
+
+def are_outcomes_missed(subscriptions: Iterable[Subscription], fanout: Fanout) -> bool:
+    """Whether outcomes that were missed are still looked up in a queue of one of the acknowledged subscriptions."""
+    unknown = fanout.without_position
+    return bool(unknown) and any(each.acked and not unknown.isdisjoint(each.queues(unknown)) for each in subscriptions)
 
 
 def now_in(queue: str, fanout: Fanout) -> str:

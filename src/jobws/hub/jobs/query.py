@@ -173,10 +173,12 @@ class Query:
         return [queue for queue in self._fanout.rereads if any(self._must_wait(each, queue) for each in concerned)]
 
     def must_wait_for(self, subscription: Subscription) -> bool:
-        """Whether a subscription cannot begin now: `being_reread` has a queue for it, or `is_outdated` is true."""
+        """Whether a subscription cannot begin: a queue of it is being read again, or was found since the query."""
+        key = subscription.request.key
         if self._fanout.rereads and self.being_reread((subscription,)):
             return True
-        return bool(self._all is not None or self.unknown) and self.is_outdated((subscription.request.key,))
+        is_found = key.queue is not None and key.queue in self._labels and key.queue not in self.queues
+        return is_found or (key.is_every_queue and self.is_outdated((key,)))
 
     def _must_wait(self, subscription: Subscription, queue: str) -> bool:
         room = subscription.request.key

@@ -151,9 +151,9 @@ def find_missed_outcomes(fanout: Fanout, queue: str, job_ids: Iterable[str], loo
         if isinstance(snapshot, ItemError):
             continue
         for subscription in fanout.rooms.of_job(queue, job_id):
-            if not subscription.ended and misses(
-                subscription, queue, snapshot, all_read=all_read, without_events=without_events
-            ):
+            # Between two steps, the subscription may have ended, or have lost the right to the job in this queue.
+            present = subscription.in_room and not subscription.ended and subscription.gets_events_of(queue)
+            if present and misses(subscription, queue, snapshot, all_read=all_read, without_events=without_events):
                 subscription.client.owe(subscription, queue)
             yield all_read
 

@@ -92,7 +92,7 @@ class _Frames:
         pause = 0.0
         for request in self._requests:
             await anyio.sleep(pause)
-            pause = client.serve(request)
+            pause = await client.serve_in_steps(request)
         # This is set in the same step as the last request, whose answer wakes the sender.
         self._asked = True
 

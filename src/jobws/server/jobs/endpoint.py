@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 # some clients get an answer in time, and the others when they ask again. Otherwise all answers would be late, each
 # time.
 SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
+# A request with more subscriptions is answered after the others of its look-up.
+LONG_LIST: Final = 20
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
@@ -188,10 +190,16 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             was found after the look-up began.
         """
         awaited: set[str] = set()
+        batch.sort(key=lambda each: len(each[1].subscriptions) > LONG_LIST)  # a long list delays no short ones
         for _ in range(len(batch)):
             client, pending = batch[0]
-            if not (query.being_reread(pending.present) or query.is_outdated(pending.keys)):
-                await self._turns.run(client.complete(pending, query, time.time() * 1000))
+            if not (query.being_reread(pending.present) or query.is_outdated(pending.keys)):  # none begins in vain
+                try:
+                    await self._turns.run(client.complete(pending, query, time.time() * 1000))
+                except Exception:  # noqa: BLE001 - one client's subscriptions must not end those of others
+                    _log.exception("subscriptions failed")
+                    client.fail(pending, INTERNAL)
+            # Only now: if this is cancelled, `_run` refuses what is left, and `fail` leaves answered requests alone.
             del batch[0]
             if not pending.is_begun:
                 awaited.update(query.being_reread(pending.present))

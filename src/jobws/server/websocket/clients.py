@@ -63,9 +63,7 @@ class Endpoint(ABC, Generic[AnyClient, PendingT]):
 
 
 class Clients(Generic[AnyClient, PendingT]):
-    """Serves the clients of one path, `/ws` or `/logs`, and holds the set of those that are connected.
-
-    The arguments are also attributes.
+    """Serves the clients of one path, `/ws` or `/logs`. The arguments are also attributes.
 
     Args:
         endpoint: The part that differs between `/ws` and `/logs`.
@@ -153,17 +151,19 @@ class ConnectedClient(Generic[AnyClient, PendingT]):
     def serve(self, message: str | bytes, problem: RequestError | None = None) -> float:
         """Serve a message for which the rights are at hand. Return how many seconds to wait before the next one.
 
-        `problem` says why the message cannot be judged now; None means that it can. A request to subscribe is then
-        answered with this error. Other messages are served, since they need no right.
+        `problem` says why a request to subscribe cannot be judged now; None means that it can.
         """
         now = anyio.current_time()
         return self._look_up(message, self.hub_client.receive(message, now, problem), now)
 
     async def serve_in_steps(self, message: str | bytes) -> float:
-        """Do what `serve` does, in short steps between which other tasks run."""
+        """Do what `serve` does in short steps. Other tasks run between them."""
         now = anyio.current_time()
         pending = await self._clients.turns.run(self.hub_client.receive_in_steps(message, now))
-        return self._look_up(message, pending, now) if self.hub_client in self._clients.connected else 0.0
+        if self.hub_client not in self._clients.connected:
+            self.hub_client.end_all()  # it left, and may have got subscriptions since
+            return 0.0
+        return self._look_up(message, pending, now)
 
     def _look_up(self, message: str | bytes, pending: PendingT | None, now: float) -> float:
         """Start the look-up of a request, if there is one, and charge the client for its message; see `serve`."""
