@@ -239,7 +239,7 @@ def _envelope(message: str | bytes) -> dict[str, object]:
     if isinstance(message, bytes):
         raise RequestError("binary", "expected a text frame, this one is binary")
     check_levels(message)
-    check_marks(message, MAX_MESSAGE_MARKS, "a message")
+    deque(check_marks(message, MAX_MESSAGE_MARKS, "a message"), maxlen=0)
     value = decode_json(message)
     if not isinstance(value, dict):
         raise RequestError("not-an-object", f"expected a JSON object, got {type_name(value)}")

@@ -208,6 +208,22 @@ def test_a_sweep_between_whose_steps_rights_change_tells_nothing() -> None:
         assert other.owed() != []
 
 
+def test_a_sweep_tells_nothing_to_a_subscription_that_has_not_begun() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    answering = Answering(bridge, client, [{"jobId": "1"}, JOBS[0]], {ONE: hash_of("active")})
+    answering.step()
+    sweep = find_missed_outcomes(bridge.fanout, "http", ["1"], LookUp({ONE: hash_of()}, {ONE: "0-0"}, {"http": "0-0"}))
+    Client(bridge).subscribe({"jobId": "1"})
+    next(sweep)
+    begin_again(bridge.fanout, "http", "recreated", "5-0", "0-0")
+    client.owed()
+    answering.rest()
+    assert answering.pending.waiting
+    do_all(sweep)
+    assert client.owed() == []
+
+
 def test_a_fault_in_one_subscription_closes_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     bridge = Bridge()
     client = Client(bridge)

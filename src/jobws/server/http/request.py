@@ -20,6 +20,7 @@ from jobws.errors import RequestError
 from jobws.protocol.codec import LENIENT_CHARACTERS, bad_json, decode_json
 from jobws.protocol.nesting import MAX_BODY_MARKS, check_levels, check_marks
 from jobws.server.http.problems import problem
+from jobws.turn import Turn
 
 # The subject of error messages about the body.
 SUBJECT = "the body"
@@ -159,7 +160,9 @@ async def body_text(request: Request, limits: BodyLimits, types: Sequence[str] =
     except UnicodeDecodeError:
         raise RequestError("bad-json", "the body must be JSON in UTF-8") from None
     if content_type(request) == JSON and len(text) > MAX_BODY_MARKS:
-        check_marks(text, MAX_BODY_MARKS, SUBJECT)
+        turn = Turn()
+        for _ in check_marks(text, MAX_BODY_MARKS, SUBJECT):
+            await turn.pause()
         await anyio.lowlevel.checkpoint()
     return text
 

@@ -102,7 +102,7 @@ class AsgiWebSocket:
                 if not self._rest:
                     return {"type": "websocket.disconnect", "code": connection.peer_code}
             data, self._rest = self._rest, b""
-            self._messages.extend(connection.messages(data))
+            self._messages.extend(await connection.messages(data))
         message = self._messages.popleft()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}

@@ -25,7 +25,8 @@ class FrameReader:
 
     Attributes:
         pings: The payloads of the pings in the last `feed`, in order; they must be answered. None if there were none.
-        idle_frames: How many frames in the last `feed` were pings, pongs or tiny fragments.
+        idle_frames: How many frames were pings, pongs or tiny fragments since the last message, or since the caller has
+            set this to 0.
         peer_code: The code of the client's close frame: 1005 if the frame has no code, and 0 while none has come.
         end: The code and reason with which to close the connection. None while it is not to be closed. Nothing is read
             once this is set.
@@ -51,7 +52,6 @@ class FrameReader:
     def feed(self, data: bytes) -> list[str | bytes]:
         """Read `data`, and return the messages that it completes."""
         found: list[str | bytes] = []
-        self.idle_frames = 0
         self.pings = None
         step = INFLATE_BYTES if self.deflates else max(len(data), 1)
         for start in range(0, len(data), step):
@@ -98,5 +98,5 @@ class FrameReader:
             joint: Any = "" if isinstance(payload, str) else b""
             payload = joint.join([*self._parts, payload])
         self._parts = None
-        self._length = 0
+        self._length = self.idle_frames = 0
         found.append(payload)

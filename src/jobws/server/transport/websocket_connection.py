@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from jobws.server.settings import Settings
     from jobws.server.transport.direct import Handler
 
-# How many bytes are read in one turn. If all frames have the smallest size, to parse them takes 2 ms.
-RECEIVE_BYTES: Final = 2 * 1024
+RECEIVE_BYTES: Final = 16 * 1024
+PIECE_BYTES: Final = 1024  # parsed in one step, of up to 1 ms if all frames have the smallest size
 # How long a client may take to answer a close frame, and to take the frames before it.
 CLOSE_SECONDS: Final = 5.0
 # Control frames and tiny fragments cost as much CPU as messages. If more of them come in one turn, reading pauses.
@@ -126,8 +126,6 @@ class WebSocketConnection:
         if self._reader is not None and not self._buffer.write([bytes(_CONTROL.close(code, reason or None))]):
             self._drain()
 
-    # ---- out ----
-
     def _drain(self) -> None:
         if self._written is None and self._buffer.waiting:
             self._written = trio.Event()
@@ -153,22 +151,16 @@ class WebSocketConnection:
 
     async def flush(self, seconds: float) -> bool:
         """Wait until all bytes have left, for `seconds` at most. Return whether they have."""
-        if self._written is not None:
-            with trio.move_on_after(seconds):
-                while self._written is not None:
-                    await self._written.wait()
+        with trio.move_on_after(seconds):
+            while self._written is not None:
+                await self._written.wait()
         return not (self._buffer.waiting or self._ended or self._buffer.broken)
-
-    # ---- in ----
 
     async def run(self, data: bytes) -> None:
         """Call the handler with each message until the connection ends. `data` was received after the handshake."""
         try:
             while True:
-                await self._turns.pause()
-                with self._turns:
-                    messages = self.messages(data)
-                for message in messages:
+                for message in await self.messages(data):
                     await self._turns.pause()
                     if self._handler is not None and not self.closing:
                         with self._turns:
@@ -212,12 +204,20 @@ class WebSocketConnection:
             return data
         return b""
 
-    def messages(self, data: bytes) -> list[str | bytes]:
-        """Read `data`, and return the messages that it completes. Answer pings and a close frame.
+    async def messages(self, data: bytes) -> list[str | bytes]:
+        """Read `data` in short steps, and return the messages that it completes. Answer pings and a close frame.
 
-        After the client's close frame there are no messages. If `closing` is true after the call, the caller drops all
-        of them: the connection ends.
+        After the client's close frame there are no messages. If `closing` is true after the call, the connection ends,
+        and the caller drops all of them.
         """
+        found: list[str | bytes] = []
+        for start in range(0, len(data), PIECE_BYTES):
+            await self._turns.pause()
+            with self._turns:
+                found += self._read(data[start : start + PIECE_BYTES])
+        return found
+
+    def _read(self, data: bytes) -> list[str | bytes]:
         reader = self._reader
         if reader is None:
             return []
