@@ -11,12 +11,12 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Fewer new objects are not worth a collection. To look at so many takes a third of a millisecond.
+# Fewer new objects are not worth a collection.
 NEW_OBJECTS: Final = 3_000
 PAUSE_SECONDS: Final = 0.1
 BUSY_PAUSE_SECONDS: Final = 0.004
-# After so many collections that each look at 6,000 objects or more, one looks at all objects. It may take 0.1 s.
-COLLECTIONS: Final = 10_000
+# While many objects stay, such as those of new connections, garbage among them is looked for once in this time.
+LOOK_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -39,13 +39,17 @@ def no_other_collections() -> Iterator[None]:
 
 
 async def collect_garbage() -> None:
-    """Collect garbage of new objects until cancelled, at most every 4 ms.
+    """Collect garbage of new objects until cancelled.
 
-    An object that stays is looked at twice, and then again only after about 60 million other new objects.
-    """
+        To look at an object takes up to a microsecond, so this is avoided while thousands of clients come, whose objects
+    stay: these are then never looked at. If garbage is found among such objects, they are looked at for a second more.
+        """
+    before, look_at, found = 0, 0.0, 0
     while True:
-        new, young, older = gc.get_count()
-        is_busy = new >= NEW_OBJECTS
-        if is_busy:
-            gc.collect(2 if older >= COLLECTIONS else min(young, 1))
-        await anyio.sleep(BUSY_PAUSE_SECONDS if is_busy else PAUSE_SECONDS)
+        new, now = gc.get_count()[0], anyio.current_time()
+        if new >= NEW_OBJECTS and (new - before < NEW_OBJECTS or found or now >= look_at):
+            found, look_at = gc.collect(1), now + LOOK_SECONDS
+        elif new >= NEW_OBJECTS:
+            gc.freeze()
+        before = gc.get_count()[0]
+        await anyio.sleep(BUSY_PAUSE_SECONDS if new >= NEW_OBJECTS else PAUSE_SECONDS)
