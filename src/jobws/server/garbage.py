@@ -41,9 +41,10 @@ def no_other_collections() -> Iterator[None]:
 async def collect_garbage() -> None:
     """Collect garbage of new objects until cancelled.
 
-        To look at an object takes up to a microsecond, so this is avoided while thousands of clients come, whose objects
-    stay: these are then never looked at. If garbage is found among such objects, they are looked at for a second more.
-        """
+    To look at an object takes up to a microsecond. While thousands of clients come, whose objects stay, only those of
+    a few milliseconds in each second are looked at, and the others never. If there is garbage among these, all are
+    looked at until there is none.
+    """
     before, look_at, found = 0, 0.0, 0
     while True:
         new, now = gc.get_count()[0], anyio.current_time()
