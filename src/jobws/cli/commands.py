@@ -176,7 +176,8 @@ def status(
     """
     check_text(job=job, queue=queue)
     try:
-        jobs = anyio.run(partial(look_up, url, job, queue, (credentials or TokenFlags()).headers()), backend="trio")
+        headers = (credentials or TokenFlags()).headers()
+        jobs = anyio.run(partial(look_up, url, job, queue, headers, event=None, children=False), backend="trio")
     except ResponseError as error:
         if error.code != "unknown-job":
             raise
