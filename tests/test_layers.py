@@ -54,7 +54,7 @@ ALLOWED = {
     "server.judging": {"access"},
     "server.intervals": {"bullmq.reading"},
     "server.auto_reset_event": set(),
-    "server.fair_turns": set(),
+    "server.fair_turns": {"turn"},
     "server.response_headers": set(),
     "server.tasks": {"server.supervisor"},
     "server.supervisor": {"redis"},

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from jobws.server.fair_turns import SECONDS, FairTurns
+from jobws.server.fair_turns import FairTurns
+from jobws.turn import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from jobws.turn import SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-SECONDS: Final = 0.0005
 
 T = TypeVar("T")
 
