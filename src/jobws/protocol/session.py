@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from msgspec import UNSET, Struct
 
@@ -216,9 +216,8 @@ class Session(BaseSession[Request]):
         return requests.parse_request(event, data, ref, self._queues, self._max_items, self.sight)
 
     def _examine(self, event: str, data: object) -> None:
-        request = self._request(event, data, None)
-        if isinstance(request, Subscribe):
-            deque(request.items, maxlen=0)  # each item is judged when it is iterated
+        request = cast("Subscribe", self._request(event, data, None))
+        deque(request.items, maxlen=0)  # each item is judged when it is iterated
 
 
 def error_frame(code: str, message: str, request: str | None, ref: Ref | None) -> Frame:

@@ -224,6 +224,23 @@ def test_a_sweep_tells_nothing_to_a_subscription_that_has_not_begun() -> None:
     assert client.owed() == []
 
 
+def test_a_queue_that_is_forgotten_meanwhile_is_not_doubted() -> None:
+    for forgets in (False, True):
+        bridge = Bridge()
+        for number in range(1, 7):
+            bridge.publish(f"{number}-0", event("progress", "2"))
+        client = Client(bridge)
+        answering = Answering(bridge, client, [{"jobId": "1"}], {}, "4-0")
+        bridge.publish("7-0", event("progress", "2"))
+        bridge.publish("8-0", event("progress", "2"))
+        bridge.fanout.forget_before("http", "8-0")
+        answering.step()
+        if forgets:
+            bridge.fanout.forget("http")
+        answering.rest()
+        assert bridge.fanout.without_position == (set() if forgets else {"http"})
+
+
 def test_a_fault_in_one_subscription_closes_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     bridge = Bridge()
     client = Client(bridge)
