@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jobws.bullmq.events import Kind
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.progress import Window
-    from jobws.hub.jobs.rooms import Members
     from jobws.hub.jobs.subscription import JobState
     from jobws.protocol.codec import Frame
     from jobws.protocol.messages import Sub
@@ -89,12 +88,12 @@ class Batch:
             return
         if not (self._whole_queue or job_id in self._named or job_id in self._anywhere):
             return
+        if kind is PROGRESS and job_id:
+            self._deliver_progress(job_id, stream_id, fields)
+            return
         anywhere = named = None
         if job_id:
             anywhere, named = self._anywhere.get(job_id), self._named.get(job_id)
-        if kind is PROGRESS and job_id:
-            self._deliver_progress(job_id, stream_id, fields, anywhere, named)
-            return
         recipients: list[Subscription] = []
         if anywhere is not None:
             self._add_from_job_room(recipients, anywhere, stream_id, kind)
@@ -115,14 +114,7 @@ class Batch:
         if recipients:
             self._send(recipients, stream_id, kind, self._fanout.tail(self._queue, stream_id, fields))
 
-    def _deliver_progress(
-        self,
-        job_id: bytes,
-        stream_id: bytes,
-        fields: Sequence[bytes],
-        anywhere: Members | None,
-        named: Members | None,
-    ) -> None:
+    def _deliver_progress(self, job_id: bytes, stream_id: bytes, fields: Sequence[bytes]) -> None:
         """Have windows hold an update of a job's progress, or send it and open windows.
 
         There may be one window for the subscriptions to the job, and another one for those to the whole queue. Each of
@@ -132,16 +124,15 @@ class Batch:
             job_id: The job's id in UTF-8.
             stream_id: The stream id of the update.
             fields: The fields of its entry, as a flat list.
-            anywhere: The subscriptions that name the job id but no queue; None if there are none.
-            named: The subscriptions that name the job and this queue; None if there are none.
         """
         queue, windows = self._queue, self._windows
-        recipients: list[Subscription] = []
         by_queue = windows.of_jobs.get(job_id)
-        if by_queue is not None and queue in by_queue:
-            by_queue[queue].hold(job_id, stream_id, fields)
+        window = None if by_queue is None else by_queue.get(queue)
+        recipients: list[Subscription] = []
+        if window is not None:
+            window.hold(job_id, stream_id, fields)
         else:
-            for room in (anywhere, named):
+            for room in (self._anywhere.get(job_id), self._named.get(job_id)):
                 if room is not None:
                     self._add_from_job_room(recipients, room, stream_id, PROGRESS)
             if recipients:
@@ -261,6 +252,10 @@ class Batch:
 
     def send_held(self, window: Window, members: Collection[Subscription]) -> None:
         """Send the progress that waits in a window to those `members` of its room that have not got it."""
+        self._send_updates(window, members)
+        window.pass_over(members)
+
+    def _send_updates(self, window: Window, members: Collection[Subscription]) -> None:
         for update in window.held_for(members):
             _, stream_id, fields = update
             waiting = [each for each in members if window.is_due(update, each)]
@@ -274,7 +269,6 @@ class Batch:
                     self._send(recipients, stream_id, PROGRESS, self._fanout.tail(self._queue, stream_id, fields))
             except Exception:  # noqa: BLE001 - the event after it must be sent
                 self._fanout.note_poison(self._queue, stream_id)
-        window.pass_over(members)
 
     def end_window(self, window: Window) -> bool:
         """Send what a window holds to all members of its room. Return whether there was something, and a member."""
@@ -282,7 +276,7 @@ class Batch:
             members = [*self._whole_queue]
         else:
             members = [*self._anywhere.get(window.job_id, ()), *self._named.get(window.job_id, ())]
-        self.send_held(window, members)
+        self._send_updates(window, members)
         return window.empty() and bool(members)
 
     @property

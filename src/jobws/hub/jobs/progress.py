@@ -46,9 +46,11 @@ class Window:
 
     def hold(self, job_id: bytes, stream_id: bytes, fields: Sequence[bytes]) -> None:
         """Hold an update in place of the one that is held of the same job. Call this in the order of the stream ids."""
-        self._count += 1
-        self._held.pop(job_id, None)
-        self._held[job_id] = (self._count, stream_id, fields)
+        self._count = count = self._count + 1
+        held = self._held
+        if self.job_id is None and job_id in held:
+            del held[job_id]
+        held[job_id] = (count, stream_id, fields)
 
     def held_for(self, subscriptions: Iterable[Subscription]) -> list[Update]:
         """Return the updates that at least one of these subscriptions has not got, by ascending stream id."""
