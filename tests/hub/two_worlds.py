@@ -284,6 +284,8 @@ class World:
                     self.is_answering = True
                     do_all(self.client.complete(pending, asked.query, now_milliseconds))
                     self.is_answering = False
+                    if not pending.is_begun:
+                        self.pending.insert(index, (pending, None))
                 return
 
     def read_back(self) -> None:

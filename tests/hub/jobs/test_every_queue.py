@@ -165,9 +165,10 @@ def test_a_queue_that_is_found_before_the_answer_needs_another_look_up() -> None
     client = Client(bridge)
     pending = client.begin(ALL, "subscribe-queue")
     query = client.complete(pending, meanwhile=lambda: bridge.open("later"))
-    assert query.is_outdated([])
+    assert (client.frames(), pending.is_begun) == ([], False)
+    assert query.must_wait_for(client.member())
     del bridge.queues["later"], bridge.queues["http"]
-    assert not query.is_outdated([])
+    assert not query.must_wait_for(client.member())
 
 
 def test_one_that_returns_waits_while_a_stream_is_read_again() -> None:

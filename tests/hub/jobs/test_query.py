@@ -156,11 +156,11 @@ def test_a_job_without_a_queue_waits_for_those_alone_in_which_it_was_seen(
 
 def test_a_queue_that_comes_has_those_asked_for_again_that_name_it(fanout: Fanout, labels: dict[str, None]) -> None:
     room = SubscriptionKey("later", "1")
-    query = Query([member(fanout, room), member(fanout, HTTP)], labels, fanout)
-    assert (query.unknown, query.is_outdated([room])) == (["later"], False)
+    members = [member(fanout, room), member(fanout, HTTP)]
+    query = Query(members, labels, fanout)
+    assert (query.unknown, [*map(query.must_wait_for, members)]) == (["later"], [False, False])
     labels["later"] = None
-    assert query.is_outdated([room, HTTP])
-    assert not query.is_outdated([HTTP])
+    assert [*map(query.must_wait_for, members)] == [True, False]
 
 
 def test_the_position_of_an_old_look_up_in_a_stream_that_was_made_again_is_its_beginning(

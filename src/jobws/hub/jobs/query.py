@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.queue_history import KnownStream
     from jobws.hub.jobs.subscription import Subscription
     from jobws.protocol.messages import Cursor, ItemError, JobSnapshot
-    from jobws.protocol.request_types import Room
 
 _NOTHING: Final[Mapping[str, JobSnapshot | ItemError]] = {}
 
@@ -40,7 +39,6 @@ class Query:
 
     __slots__ = (
         "_ahead",
-        "_all",
         "_anywhere",
         "_fanout",
         "_found",
@@ -59,8 +57,6 @@ class Query:
     def __init__(self, subscriptions: Iterable[Subscription], labels: Collection[str], fanout: Fanout) -> None:
         self.queues: dict[str, None] = {}
         self.unknown: list[str] = []
-        # The labels that existed when this was made, if they matter.
-        self._all: frozenset[str] | None = None
         self._labels = labels
         self._fanout = fanout
         self._named: dict[str, dict[str, None]] = {}
@@ -91,7 +87,6 @@ class Query:
                 self._name(room.queue, "" if room.job_id is None and subscription.after else room.job_id)
             return
         if room.job_id is None:
-            self._all = frozenset(self._labels)
             for queue in subscription.among(self._labels):
                 self._name(queue, "" if queue in subscription.after else None)
             return
@@ -148,18 +143,6 @@ class Query:
 
     # ---- whether subscriptions can be answered ----
 
-    def is_outdated(self, rooms: Iterable[Room]) -> bool:
-        """Whether a new query is needed, because one of the rooms names a queue that was unknown and exists now.
-
-        Also true, whatever the rooms, if this query has a subscription to all whole queues, and a queue was found since
-        the query was made.
-        """
-        if self._all is not None and not self._all.issuperset(self._labels):
-            return True
-        return bool(self.unknown) and any(
-            room.queue in self._labels for room in rooms if room.queue is not None and room.queue not in self.queues
-        )
-
     def being_reread(self, subscriptions: Iterable[Subscription]) -> list[str]:
         """Return the queues whose streams are being read again, and for which these subscriptions must therefore wait.
 
@@ -173,12 +156,16 @@ class Query:
         return [queue for queue in self._fanout.rereads if any(self._must_wait(each, queue) for each in concerned)]
 
     def must_wait_for(self, subscription: Subscription) -> bool:
-        """Whether a subscription cannot begin: a queue of it is being read again, or was found since the query."""
-        key = subscription.request.key
+        """Whether a subscription cannot begin: one of its queues is being read again, or was found since the query.
+
+        A subscription to a job that names no queue does not wait for queues that were found since.
+        """
         if self._fanout.rereads and self.being_reread((subscription,)):
             return True
-        is_found = key.queue is not None and key.queue in self._labels and key.queue not in self.queues
-        return is_found or (key.is_every_queue and self.is_outdated((key,)))
+        key = subscription.request.key
+        if key.queue is not None:
+            return key.queue in self._labels and key.queue not in self.queues
+        return key.job_id is None and not all(map(self.queues.__contains__, subscription.among(self._labels)))
 
     def _must_wait(self, subscription: Subscription, queue: str) -> bool:
         room = subscription.request.key

@@ -193,7 +193,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         batch.sort(key=lambda each: len(each[1].subscriptions) > LONG_LIST)  # a long list delays no short ones
         for _ in range(len(batch)):
             client, pending = batch[0]
-            if not (query.being_reread(pending.present) or query.is_outdated(pending.keys)):  # none begins in vain
+            if not query.being_reread(pending.present):  # otherwise some would begin in vain
                 try:
                     await self._turns.run(client.complete(pending, query, time.time() * 1000))
                 except Exception:  # noqa: BLE001 - one client's subscriptions must not end those of others
