@@ -237,6 +237,7 @@ def _size(message: str | bytes) -> int:
 def _envelope(message: str | bytes) -> dict[str, object]:
     if isinstance(message, bytes):
         raise RequestError("binary", "expected a text frame, this one is binary")
+    # First, so that a message that is nested too deep is refused for that.
     check_levels(message)
     deque(check_marks(message, MAX_MESSAGE_MARKS, "a message"), maxlen=0)
     value = decode_json(message)

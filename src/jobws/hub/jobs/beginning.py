@@ -214,11 +214,11 @@ class _QueueBeginning:
         """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
 
         These are the events after the client's position or, without one, after the snapshot. Of a job below in a flow,
-        they are also those after `ChildOf.since`. `ended` is the event with
-        which the job has ended; None if it is alive. If `ended` is not later than that, it is added in two cases. A
-        client without a position gets it if it is `completed` or `failed`, and not from before `oldest_milliseconds`, a
-        time since 1970. A client with a position gets it if the position may be from an earlier stream, and does not
-        show that the client has the outcome. Events that the subscription did not choose are left out.
+        they are also those after `ChildOf.since`. `ended` is the event with which the job has ended; None if it is
+        alive. If `ended` is not later than that, it is added in two cases. A client without a position gets it if it is
+        `completed` or `failed`, and not from before `oldest_milliseconds`, a time since 1970. A client with a position
+        gets it if the position may be from an earlier stream, and does not show that the client has the outcome. Events
+        that the subscription did not choose are left out.
         """
         request = self._subscription.request
         start = self._moment if self._after is None else self._after

@@ -1,4 +1,4 @@
-"""Counts the WebSockets of which nobody knows yet whose they are, in all and by address, so that these stay few."""
+"""Counts and limits the WebSockets that have sent no token, or one that is not judged yet, in all and by address."""
 
 from __future__ import annotations
 
