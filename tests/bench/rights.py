@@ -49,10 +49,10 @@ class Bench:
 
     def __init__(self, holder: Identity) -> None:
         self.fanout = Fanout(
-            Rooms(_ignore, _ignore),
+            Rooms(_ignore),
             Payloads(1 << 20, NO_RULES),
             lambda: 0.0,
-            Signals(_ignore, _ignore, _ignore, _ignore),
+            Signals(_ignore, _ignore, _ignore, _ignore, _ignore),
         )
         for queue in QUEUES:
             for _ in self.fanout.fill(queue, [], "0-0"):

@@ -22,7 +22,7 @@ def ignore(*_: object) -> None:
     """Take a signal, and do nothing."""
 
 
-SILENT = Signals(ignore, ignore, ignore, ignore)
+SILENT = Signals(ignore, ignore, ignore, ignore, ignore)
 
 
 def new_fanout(
@@ -39,6 +39,6 @@ def new_fanout(
     clock: Callable[[], float] = lambda: 0.0,
 ) -> Fanout:
     """Return a fanout without queues."""
-    signals = Signals(on_gap, on_job_log_news, on_job_log_wait, on_progress)
+    signals = Signals(on_gap, on_job_log_news, on_job_log_wait, on_stats_wanted, on_progress)
     payloads = Payloads(max_payload_bytes, privacy)
-    return Fanout(Rooms(on_listened, on_stats_wanted), payloads, clock, signals, progress_seconds)
+    return Fanout(Rooms(on_listened), payloads, clock, signals, progress_seconds)

@@ -97,8 +97,12 @@ async def test_with_the_right_to_the_flow_alone_no_job_below_can_be_opened(redis
     """Nor is it looked up, which would be refused: its name comes with the event that added it."""
     add_flow(redis)
     asked: list[str] = []
-    async with keyed_bridge(redis.url, queues=QUEUES) as live, chromium.page(live.url + "/") as page:
+
+    async def listen(page: Page) -> None:  # Playwright asks for the loop of its own thread
         page.tab.on("request", lambda request: asked.append(request.url))
+
+    async with keyed_bridge(redis.url, queues=QUEUES) as live, chromium.page(live.url + "/") as page:
+        await chromium.run(listen, page)
         await give(chromium, page, jwt("read:jobs:http/top:children"))
         await says(page, ".panelhead .hint", "0 of 3 jobs done")
         await shows(page, "test", "waiting")

@@ -125,10 +125,10 @@ class Bridge:
         self.fanout = Fanout(
             # The only dependency in a circle: subscriptions decide which queues are read, and what is read goes to the
             # subscriptions.
-            Rooms(lambda queue: self.queues.note_listened(queue), stats_wanted.set),
+            Rooms(lambda queue: self.queues.note_listened(queue)),
             payloads,
             time.perf_counter,
-            Signals(holes.note, job_logs.make_due, job_logs.set_deadlines, self._progress.set),
+            Signals(holes.note, job_logs.make_due, job_logs.set_deadlines, stats_wanted.set, self._progress.set),
             settings.progress_ms / 1000,
         )
         self.queues = Queues(

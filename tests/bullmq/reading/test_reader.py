@@ -147,7 +147,7 @@ class Hub(Fanout):
     """Notes what is published."""
 
     def __init__(self) -> None:
-        super().__init__(Rooms(ignore, ignore), Payloads(1 << 20, NO_RULES), lambda: 0.0, SILENT)
+        super().__init__(Rooms(ignore), Payloads(1 << 20, NO_RULES), lambda: 0.0, SILENT)
         self.seen: list[bytes] = []
 
     def publish(self, queue: str, entries: Sequence[Entry], start: int = 0) -> int:

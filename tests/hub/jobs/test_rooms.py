@@ -32,7 +32,7 @@ class Model:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.rooms = Rooms(self.on_listened, lambda: None)
+        self.rooms = Rooms(self.on_listened)
         self.members: list[Subscription] = []
         self.connections: list[Any] = [object() for _ in range(3)]
         # What a listener knows that only gets the signals.
@@ -121,7 +121,7 @@ def test_rooms_agree_with_a_walk_over_all(hundred: int) -> None:
 
 
 def test_rooms_may_come_and_go_while_they_are_walked() -> None:
-    rooms = Rooms(lambda _queue: None, lambda: None)
+    rooms = Rooms(lambda _queue: None)
     connection: Any = object()
     members = [
         Subscription(connection, SubscriptionRequest(SubscriptionKey("http", job_id)), rooms, EVERYTHING)

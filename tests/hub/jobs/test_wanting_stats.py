@@ -9,6 +9,7 @@ from jobws.protocol.messages import AuthenticatedData
 from jobws.protocol.queue_stats import QueueStats, stats_tail
 from jobws.protocol.request_types import Authenticate
 from tests.hub.one_bridge import Bridge, Client, event
+from tests.support.fanout import new_fanout
 from tests.support.sight import sight
 
 if TYPE_CHECKING:
@@ -44,6 +45,27 @@ def test_those_that_name_the_numbers_want_them() -> None:
     }
     client.hub_client.end_all()
     assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {"http": [other.member()]}
+
+
+def test_they_are_wanted_when_the_subscription_is_ready_to_get_them() -> None:
+    """Before its ack it holds all that it gets, so an earlier signal would be in vain."""
+    bridge = Bridge()
+    ready: list[bool] = []
+
+    def note() -> None:
+        ready.append(client.member().held is None and client.member().acked)
+
+    bridge.fanout = fanout = new_fanout(on_stats_wanted=note)
+    client = Client(bridge)
+    for queue in bridge.queues:
+        bridge.open(queue)
+    subscribe(client, STATS)
+    assert ready == [True]
+    client.member().held = []
+    fanout.limit(client.member(), sight("read:queues:http"))
+    assert ready == [True]
+    fanout.release(client.member())
+    assert ready == [True, True]
 
 
 def test_a_right_that_is_taken_and_given_back() -> None:

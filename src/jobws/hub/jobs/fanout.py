@@ -62,6 +62,7 @@ class Fanout(PublishedStreams):
     ) -> None:
         super().__init__(rooms, signals)
         self.progress = Windows(progress_seconds, signals.on_progress)
+        self._on_stats_wanted = signals.on_stats_wanted
         self._payloads = payloads
         self._clock = clock
 
@@ -120,6 +121,12 @@ class Fanout(PublishedStreams):
                 continue
             self.counts["held"] += 1
             self.send(subscription, held.kind, held.queue, held.position, held.tail, replayed=held.replayed)
+        self._want_stats(subscription)
+
+    def _want_stats(self, subscription: Subscription) -> None:
+        # One that holds events cannot be sent the numbers yet: they would come before its ack, or before past events.
+        if subscription.request.stats and subscription.held is None and not subscription.ended:
+            self._on_stats_wanted()
 
     def go_live(self, subscription: Subscription) -> None:
         """Note that a subscription has got what it missed, and `release` it as soon as nothing else must come first.
@@ -240,6 +247,7 @@ class Fanout(PublishedStreams):
         """
         before = self.progress.of(subscription)
         subscription.limit(sight, self.job_logs)
+        self._want_stats(subscription)
         for window in self.progress.of(subscription):
             if window in before:
                 self._send_held(window, subscription)

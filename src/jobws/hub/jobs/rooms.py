@@ -29,17 +29,14 @@ class Rooms:
     Args:
         on_listened: Called with a queue when `is_named` has changed for it, and with None when `seeking` has changed or
             a subscription to every queue came or left. It must not wait.
-        on_stats_wanted: Called without arguments when a subscription joins that wants the numbers of its queue, or of
-            every queue. It must not wait.
 
     Attributes:
         anywhere: The rooms of subscriptions that name a job id and no queue.
     """
 
-    def __init__(self, on_listened: Callable[[str | None], None], on_stats_wanted: Callable[[], None]) -> None:
+    def __init__(self, on_listened: Callable[[str | None], None]) -> None:
         self.anywhere: JobRooms = {}
         self._on_listened = on_listened
-        self._on_stats_wanted = on_stats_wanted
         self._named: dict[str, JobRooms] = {}
         self._queues: dict[str, Members] = {}
         self._every_queue: Members = {}
@@ -159,8 +156,6 @@ class Rooms:
         """Add `subscription` to its room."""
         room = subscription.request.key
         self._count(subscription, 1)
-        if room.job_id is None and subscription.request.stats:
-            self._on_stats_wanted()
         if room.is_every_queue:
             self._every_queue[subscription] = None
             self._on_listened(None)

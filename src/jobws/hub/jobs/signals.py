@@ -21,6 +21,7 @@ class Signals(NamedTuple):
             they are sent. The callee has the lines read.
         on_job_log_wait: Called with a subscription whose events are held back until log lines are sent. The callee
             limits the time of the wait.
+        on_stats_wanted: Called when a subscription that wants `queue-stats` can be sent them. The callee sends them.
         on_progress: Called when progress may have to be sent later. The callee calls `Fanout.send_due_progress` until
             that returns None.
     """
@@ -28,4 +29,5 @@ class Signals(NamedTuple):
     on_gap: Callable[[str], None]
     on_job_log_news: Callable[[Job, bool], None]
     on_job_log_wait: Callable[[Subscription], None]
+    on_stats_wanted: Callable[[], None]
     on_progress: Callable[[], None]
