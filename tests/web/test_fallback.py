@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 JOBS: Final = 20
 # In milliseconds. Tests decide how soon a WebSocket is tried again. It must not be much more often than here: after 16
 # failures in some minutes, Chromium delays the WebSockets of a page by up to 5 s, which is more than `timeout`.
-OPTIONS: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10, "timeout": 1000, "upgradeDelayMax": 5000}
+OPTIONS: Final = {"reconnectionDelay": 10, "reconnectionDelayMax": 10, "timeout": 2000, "upgradeDelayMax": 5000}
 # Much shorter than a poll waits for news.
 ANSWER_SECONDS: Final = 20
 # In turn: what happens to WebSockets, whether responses are held back, and over what events then come.
@@ -36,6 +36,18 @@ WAYS: Final[list[tuple[Literal["pass", "refuse", "swallow"], bool, str]]] = [
     ("swallow", False, "sse"),
 ]
 FOLLOW: Final = """([bridge, count, options]) => {
+    window.tries = { sockets: 0, streams: 0 };
+    const { fetch, WebSocket } = window;
+    window.fetch = (url, ...rest) => {
+        tries.streams += url.endsWith('/events');
+        return fetch(url, ...rest);
+    };
+    window.WebSocket = class extends WebSocket {
+        constructor(...values) {
+            super(...values);
+            tries.sockets++;
+        }
+    };
     window.jobs = io(bridge, options);
     window.seen = [];
     window.states = [];
@@ -114,6 +126,18 @@ async def test_http_carries_the_events_until_a_websocket_gets_through(
         assert [each for each in states if "connect" in each] == ["connect"]
         # A stream that begins late, as on a busy machine, looks at first as if a network held it back.
         assert states[1:] in ([transport, "websocket"], ["polling", transport, "websocket"])
+
+
+async def test_a_stream_that_is_tried_again_tries_no_websockets(
+    redis: Redis, chromium: Chromium, pages: PageServer
+) -> None:
+    """While a page polls, each round tries one WebSocket and one stream."""
+    async with following(redis, chromium, pages, websockets="refuse", buffers=True) as setting:
+        await setting.carried_by("polling")
+        await setting.page.run("tries.sockets = tries.streams = 0")
+        await setting.page.until("tries.streams >= 3")
+        tries = await setting.page.run("tries")
+        assert tries["sockets"] == tries["streams"]
 
 
 async def test_a_websocket_is_soon_tried_again(redis: Redis, chromium: Chromium, pages: PageServer) -> None:

@@ -101,6 +101,8 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
     } else if (data) {
       listen(STREAM_SILENCE);
       to.frame(data);
+      // Not before this link connects: one that is tried while another is open would double its attempts.
+      if (!upgrading && !signal.aborted && (WebSocket || polls)) upgrade(upgradeDelay);
       if (unanswered && JSON.parse(data).ref !== undefined) unanswered--;
       if (data.startsWith('{"event":"queue-stats"')) pause = STATS_PAUSE;
     }
@@ -140,7 +142,6 @@ export function HttpLink({ base, token, timeout, polls, WebSocket, upgradeDelay,
   // The first request asks for nothing, and gets `hello`. `hello` comes after the connection knows of this link.
   send([], 0);
   listen(polls ? timeout : timeout / 2);
-  if (WebSocket || polls) upgrade(upgradeDelay);
   return {
     kind: polls ? 'polling' : 'sse',
     nudge,
