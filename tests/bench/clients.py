@@ -209,12 +209,17 @@ class Clients:
             stop.set()
             trickle.join()
 
-    def drain(self, seconds: float, mark: bytes = MARK) -> int:
-        """Read what comes for so many seconds, so that pings are answered. Return how often `mark` came."""
+    def drain(self, seconds: float, mark: bytes = MARK, pause_seconds: float = 0.0) -> int:
+        """Read what comes for so many seconds, so that pings are answered. Return how often `mark` came.
+
+        With `pause_seconds`, read only so often. In between, frames do not wake this process, for which the server pays
+        more than for sending them: clients on other machines are not woken by it.
+        """
         deadline = time.perf_counter() + seconds
         count = 0
         while (left := deadline - time.perf_counter()) > 0:
-            for fileno, _ in self._epoll.poll(left):
+            time.sleep(min(pause_seconds, left))
+            for fileno, _ in self._epoll.poll(max(0.0, deadline - time.perf_counter())):
                 data = self._sockets[fileno].recv(_RECEIVE_BYTES)
                 count += data.count(mark)
                 if b"\x81\x012" in data:

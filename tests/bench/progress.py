@@ -19,6 +19,8 @@ TOGETHER: Final = 50
 PAUSE_SECONDS: Final = 0.005
 SECONDS: Final = 2
 ROUNDS: Final = 7
+# How often clients read.
+READ_SECONDS: Final = 0.02
 
 
 def progress(server: Server, events: Events) -> dict[str, float]:
@@ -56,7 +58,7 @@ def _measure(server: Server, events: Events, clients: Clients, prefix: str) -> t
     with writing(events.port, plan):
         clients.drain(0.7)
         before, began = cpu_seconds(server.pid), time.perf_counter()
-        frames = clients.drain(SECONDS, b'"event":"progress"')
+        frames = clients.drain(SECONDS, b'"event":"progress"', READ_SECONDS)
         used, took = cpu_seconds(server.pid) - before, time.perf_counter() - began
     clients.drain(0.3)
     return used / took / (TOGETHER / PAUSE_SECONDS), frames

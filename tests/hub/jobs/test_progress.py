@@ -422,7 +422,7 @@ def test_a_window_looks_only_at_what_is_new_and_remembers_nobody_after_its_end()
         window.hold(job_id, b"%d-0" % number, [])
     window.pass_over((member,))
     window.hold(b"3", b"3-0", [])
-    assert window.held_for((member,)) == [(3, b"3-0", [])]
+    assert window.due_to((member,)) == [(b"3-0", [], [member])]
     assert window.empty()
     references = sys.getrefcount(member)
     window.hold(b"1", b"4-0", [])

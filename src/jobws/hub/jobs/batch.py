@@ -256,9 +256,7 @@ class Batch:
         window.pass_over(members)
 
     def _send_updates(self, window: Window, members: Collection[Subscription]) -> None:
-        for update in window.held_for(members):
-            _, stream_id, fields = update
-            waiting = [each for each in members if window.is_due(update, each)]
+        for stream_id, fields, waiting in window.due_to(members):
             try:
                 recipients: list[Subscription] = []
                 if window.job_id is None:

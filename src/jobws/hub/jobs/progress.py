@@ -15,12 +15,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from jobws.hub.jobs.subscription import Subscription
 
 Update: TypeAlias = "tuple[int, bytes, Sequence[bytes]]"
 """What a window holds of one job: the number of the update within the window, its stream id, and its fields."""
+Due: TypeAlias = "tuple[bytes, Sequence[bytes], Collection[Subscription]]"
+"""An update's stream id and fields, and the subscriptions that must get it."""
 
 
 class Window:
@@ -52,20 +54,22 @@ class Window:
             del held[job_id]
         held[job_id] = (count, stream_id, fields)
 
-    def held_for(self, subscriptions: Iterable[Subscription]) -> list[Update]:
-        """Return the updates that at least one of these subscriptions has not got, by ascending stream id."""
-        had = min((self._had.get(each, 0) for each in subscriptions), default=self._count)
-        updates: list[Update] = []
-        for update in reversed(self._held.values()):
-            if update[0] <= had:
-                break
-            updates.append(update)
-        updates.reverse()
-        return updates
+    def due_to(self, subscriptions: Collection[Subscription]) -> list[Due]:
+        """Return the updates that these subscriptions must still get, by ascending stream id.
 
-    def is_due(self, update: Update, subscription: Subscription) -> bool:
-        """Whether the subscription must still get this update: it was not sent it, and was not passed over."""
-        return update[0] > self._had.get(subscription, 0)
+        Each one comes with those of `subscriptions` that were not sent it, and were not passed over.
+        """
+        if not self._had:
+            return [(stream_id, fields, subscriptions) for _, stream_id, fields in self._held.values()]
+        had = {each: self._had.get(each, 0) for each in subscriptions}
+        least = min(had.values(), default=self._count)
+        due: list[Due] = []
+        for count, stream_id, fields in reversed(self._held.values()):
+            if count <= least:
+                break
+            due.append((stream_id, fields, [each for each in subscriptions if count > had[each]]))
+        due.reverse()
+        return due
 
     def pass_over(self, subscriptions: Iterable[Subscription]) -> None:
         """Note that these subscriptions have got what is held now, or need not get it."""
