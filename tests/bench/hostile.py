@@ -34,6 +34,7 @@ PLAN: Final = Plan([("j", 1, 1)], 600, 0.005)
 HIGH: Final = [
     *("--max-connections-per-identity", "10000", "--max-connections-per-address", "10000"),
     *("--max-subscriptions-per-identity", "1000000", "--requests-per-minute", "100000000"),
+    *("--requests-per-second", "1000000"),
     *("--post-bytes-per-minute", "100000000000", "--log-lines-per-minute", "100000000"),
     *("--failed-auths-per-minute", "1000000"),
 ]

@@ -123,7 +123,7 @@ def main() -> None:
         events = Events(redis_port)
         events.clear()
         make_job(events.client)
-        limits = ("--requests-per-minute", "100000000")
+        limits = ("--requests-per-minute", "100000000", "--requests-per-second", "1000000")
         with server("jobws", redis_port, "--jwt-secret-file", str(secret), *limits) as bridge:
             for name, ask in cases(bridge.port, token):
                 if options.only in name:

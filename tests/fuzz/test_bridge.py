@@ -65,7 +65,7 @@ async def watched_bridge(redis: Redis, caplog: pytest.LogCaptureFixture, decider
     redis.make_queue("sparql")
     redis.add_log(secret, queue="http", jobId="1", source="worker")
     caplog.set_level(logging.ERROR)
-    many: dict[str, Any] = {"requests_per_minute": 10**9, "log_lines_per_minute": 10**9}
+    many: dict[str, Any] = {"requests_per_second": 10**6, "requests_per_minute": 10**9, "log_lines_per_minute": 10**9}
     async with live_bridge(redis.url, authorize=decider.authorize, **decider.settings, **many) as live:
         yield live
         await eventually(lambda: nothing_left(live))

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 MOST_GROWTH = 1.05
 # None of the requests is refused for there being many.
-LIMITS = ("--requests-per-minute", "1000000", "--log-lines-per-minute", "1000000")
+LIMITS = tuple(
+    part
+    for limit in ("requests-per-second", "requests-per-minute", "log-lines-per-minute")
+    for part in (f"--{limit}", "1000000")
+)
 
 
 def resident_bytes(pid: int) -> int:

@@ -55,6 +55,17 @@ def test_other_tasks_run_between_the_messages_of_clients() -> None:
     assert sorted(done[:CLIENTS]) == list(range(CLIENTS))
 
 
+def test_after_a_turn_clients_wait_for_as_long() -> None:
+    async def main() -> float:
+        turns = FairTurns()
+        work(turns)
+        began = time.perf_counter()
+        await turns.pause()
+        return time.perf_counter() - began
+
+    assert trio.run(main) >= SECONDS
+
+
 def test_work_that_takes_no_time_lets_nobody_wait() -> None:
     async def main() -> None:
         turns = FairTurns()

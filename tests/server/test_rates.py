@@ -10,7 +10,7 @@ import pytest
 
 from jobws.errors import ConfigurationError, RateLimitedError
 from jobws.server import Settings
-from jobws.server.websocket.rates import MAX_PAYERS, Rate
+from jobws.server.websocket.rates import MAX_PAYERS, REQUEST_COST, Pace, Rate
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import event_source
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REQUESTS = "there may be 4 requests a minute by one holder or address (requests_per_minute)"
 BYTES = "there may be 100 bytes of bodies a minute by one holder or address (post_bytes_per_minute)"
 LINES = "there may be 3 lines of POST /logs a minute by one holder or address (log_lines_per_minute)"
+# What is free at 20 messages a second.
+BURST = 2
 SUBSCRIPTIONS = "there may be 2 subscriptions by one holder or address (max_subscriptions_per_identity)"
 
 
@@ -52,7 +54,17 @@ def test_no_payer_is_not_limited_and_the_table_is_bounded() -> None:
     assert wait_of(rate, "0", 0) == 0
 
 
+def test_a_payer_waits_for_what_it_has_taken_over_the_burst_of_a_tenth_of_a_second() -> None:
+    pace = Pace(50)
+    assert [pace.charge("a", cost, 100) for cost in (4, 1, 1, 10)] == pytest.approx([0, 0, 0.02, 0.22])
+    assert pace.charge("b", 5, 100) == 0
+    assert pace.charge("a", 1, 100.25) == 0  # all is paid since, and one more
+    assert [pace.charge(None, 1000, 100) for _ in range(3)] == [0, 0, 0]
+
+
 def test_a_limit_is_at_least_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"^requests_per_second must be at least 1$"):
+        Settings(requests_per_second=0).check()
     with pytest.raises(ConfigurationError, match=r"^limits per minute must be at least 1$"):
         Settings(log_lines_per_minute=0).check()
 
@@ -83,6 +95,31 @@ async def test_requests_are_counted_over_all_connections_of_a_holder(redis: Redi
             assert (await anyio.to_thread.run_sync(ask, "/jobws.js", ann)).status == 200
         metrics = await anyio.to_thread.run_sync(ask, "/metrics", bob)
         assert 'jobws_limited_total{setting="requests_per_minute"} 4.0' in metrics.content()
+
+
+async def test_what_a_holder_asks_for_fast_waits_over_all_its_connections_and_nobody_else_does(redis: Redis) -> None:
+    async with (
+        keyed_bridge(redis.url, requests_per_second=20) as live,
+        raw_client(live.url, headers=list(bearer("admin", sub="ann").items())) as one,
+    ):
+        began = anyio.current_time()
+        async with (
+            raw_client(live.url, headers=list(bearer("admin", sub="ann").items())) as two,
+            raw_client(live.url, headers=list(bearer("admin", sub="bob").items())) as other,
+        ):
+            for client in (one, two) * 2:
+                await client.send("ping")
+            assert (await other.ask("ping"))["event"] == "pong"
+            for client in (one, two) * 2:
+                assert (await client.receive())["event"] == "pong"
+            answers = anyio.current_time() - began
+            assert answers >= (REQUEST_COST + 2 - BURST) / 20
+            await anyio.to_thread.run_sync(exchange, "GET", live.url + "/whoami", None, bearer("admin", sub="ann"))
+            assert anyio.current_time() - began >= (2 * REQUEST_COST + 4 - BURST) / 20
+            await anyio.to_thread.run_sync(
+                exchange, "POST", live.url + "/lookup", ["x" * 100_000], bearer("admin", sub="ann")
+            )
+            assert anyio.current_time() - began >= (3 * REQUEST_COST + 4 + 24 - BURST) / 20
 
 
 async def test_a_wait_and_a_stream_of_which_the_subscription_is_refused(redis: Redis) -> None:

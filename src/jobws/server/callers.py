@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PROTOCOLS: Final = b"sec-websocket-protocol"
+# How long one who has guessed too many tokens waits for the next refusal. Refusals as fast as they are asked for would
+# keep the bridge busy.
+GUESS_SECONDS: Final = 0.1
 
 
 class Callers:
@@ -70,6 +74,8 @@ class Callers:
             scope = {**without_token(scope), CALLER: caller}
             refusal = self._refusal(scope, caller)
             if refusal is not None:
+                if refusal.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                    await anyio.sleep(GUESS_SECONDS)
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)

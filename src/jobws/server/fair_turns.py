@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 class FairTurns:
-    """Lets the work for all clients together take half a millisecond, and then other tasks run.
+    """Lets the work for all clients together take half a millisecond, and then other tasks as long, or nobody.
+
+    If the bridge never slept, the system would let Redis and the clients wait some milliseconds for the processor.
 
     Before each piece of work, a client awaits `pause`. It then does the work inside this object as a context manager,
     without waiting. `run` does both for work in short steps. Clients for whose work there was no time are served in the
@@ -32,12 +34,14 @@ class FairTurns:
         self._began = 0.0
 
     async def pause(self) -> None:
-        """Wait, so that other tasks run, if work for clients has taken half a millisecond since this last waited.
+        """Wait for half a millisecond if work for clients has taken as long since this last waited.
 
         Otherwise return immediately. Of several clients that wait, the first to come goes on first.
         """
         if self._spent >= SECONDS:
-            async with self._lock:  # other tasks run, at least once for each client that waits
+            async with self._lock:
+                if self._spent >= SECONDS:  # otherwise a client before this one has waited
+                    await anyio.sleep(SECONDS)
                 self._spent = 0.0
 
     async def run(self, steps: Generator[None, None, T]) -> T:

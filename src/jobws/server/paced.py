@@ -1,4 +1,4 @@
-"""Limits how many HTTP requests, handshakes and bytes of bodies the holder of a token, or an address, may send."""
+"""Limits the requests, handshakes and bytes of bodies of a holder of tokens, or an address: how many, and how fast."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import anyio
 from jobws.access.caller import ADDRESS, CALLER, payer_of
 from jobws.errors import RateLimitedError
 from jobws.server.http.problems import rate_limited
+from jobws.server.websocket.rates import BYTES_PER_MESSAGE, REQUEST_COST
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from jobws.server.websocket.rates import Rates
 
 
 class Paced:
-    """ASGI middleware that answers 429 to those who send too much. Public routes have no caller, and no limit.
+    """ASGI middleware that has those wait who send too fast, and answers 429 to those who send too much.
+
+    Public routes have no caller, and no limit.
 
     Args:
         app: Serves the requests that are let through.
@@ -39,6 +44,7 @@ class Paced:
             message = await receive()
             if body := message.get("body"):
                 self._rates.post_bytes.charge(payer, len(body), anyio.current_time())
+                await self._slow_down(payer, len(body) / BYTES_PER_MESSAGE)
             return message
 
         try:
@@ -46,5 +52,11 @@ class Paced:
         except RateLimitedError as error:
             await rate_limited(error.message, error.seconds)(scope, receive, send)
             return
+        await self._slow_down(payer, REQUEST_COST)
         # A body that goes beyond the limit raises an error in the endpoint that reads it, which is answered as others.
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
+
+    async def _slow_down(self, payer: Hashable, cost: float) -> None:
+        wait = self._rates.pace.charge(payer, cost, anyio.current_time())
+        if wait:
+            await anyio.sleep(wait)

@@ -159,9 +159,11 @@ class Settings:
     # ---- limits: rates ----
 
     burst_messages: int = 800
-    """Messages that a client may send together; every 5 items of a list, and every 8 KiB, count as one more."""
+    """Messages that a client may send together; every 5 items of a list, and every 4 KiB, count as one more."""
     messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
+    requests_per_second: int = 600
+    """How fast a holder's messages are read over all connections; a WebSocket or an HTTP request counts as 3."""
     requests_per_minute: int = 12_000
     """Messages and HTTP requests with tokens of the same holder. They count as for burst_messages."""
     post_bytes_per_minute: int = 64 * MIB
@@ -246,6 +248,8 @@ class Settings:
             raise ConfigurationError("--proxy-header forwarded is not read; let the proxy send X-Forwarded-For")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError("--root-path begins with a slash and does not end with one, for instance /live")
+        if self.requests_per_second < 1:
+            raise ConfigurationError("requests_per_second must be at least 1")
         if min(self.requests_per_minute, self.post_bytes_per_minute, self.log_lines_per_minute) < 1:
             raise ConfigurationError("limits per minute must be at least 1")
         if self.queue_stats_seconds <= 0:

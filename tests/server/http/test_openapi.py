@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
+LIMITS: dict[str, Any] = {"requests_per_second": 1_000_000, "requests_per_minute": 1_000_000}
+
 
 @pytest.mark.long
 @pytest.mark.thorough
@@ -30,7 +32,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
     redis.add_job("http", "2", state="failed", failedReason="no such page")
     token = None if scope is None else jwt(scope, seconds=1000)
-    async with keyed_bridge(redis.url, max_wait_seconds=0.05, requests_per_minute=1_000_000) as live:
+    async with keyed_bridge(redis.url, max_wait_seconds=0.05, **LIMITS) as live:
         done = await anyio.to_thread.run_sync(examine, live.url, token, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Tested: 35" in done.stdout
@@ -42,7 +44,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
 @pytest.mark.parametrize("scope", ["admin", "read:jobs:http/1"])
 async def test_nor_is_there_one_with_an_authorizer(redis: Redis, tmp_path: Path, scope: str) -> None:
     redis.add_job("http", "1", state="completed", returnvalue='{"x":[1]}', finishedOn=1795435730000)
-    limits: dict[str, Any] = {"max_wait_seconds": 0.05, "requests_per_minute": 1_000_000, "authorize_seconds": 60}
+    limits: dict[str, Any] = {"max_wait_seconds": 0.05, **LIMITS, "authorize_seconds": 60}
     with scope_authorizer() as authorizer:
         async with keyed_bridge(redis.url, authorize_url=authorizer.url, **limits) as live:
             done = await anyio.to_thread.run_sync(examine, live.url, jwt(scope, seconds=1000), tmp_path)

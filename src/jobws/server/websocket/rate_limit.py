@@ -17,7 +17,7 @@ class TokenBucket:
         self._tokens = float(burst)
         self._updated = now
 
-    def take(self, now: float, tokens: int = 1) -> float:
+    def take(self, now: float, tokens: float = 1) -> float:
         """Take `tokens` for one message. Return how many seconds to wait before the next message is read."""
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._per_second) - tokens
         self._updated = now
