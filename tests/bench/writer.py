@@ -72,9 +72,12 @@ def write(port: int, plan: Plan) -> None:
             for prefix, jobs, each in plan.kinds:
                 for number in range(turn * each, turn * each + each):
                     sent = f'{{"sent":{time.monotonic():.9f}}}'
-                    value = "data" if plan.event == "progress" else "returnvalue"
-                    fields = ("event", plan.event, "jobId", f"{prefix}{number % jobs}", value, sent)
-                    command = ("XADD", "bull:http:events", *limit, "*", *fields, "prev", "active", "pad", pad)
+                    fields = ("event", plan.event, "jobId", f"{prefix}{number % jobs}")
+                    if plan.event == "progress":
+                        values = ["data", sent]
+                    else:
+                        values = ["returnvalue", sent, "prev", "active", "pad", pad]
+                    command = ("XADD", "bull:http:events", *limit, "*", *fields, *values)
                     commands.append(hiredis.pack_command(command))
             redis.sendall(b"".join(commands))
             _await_replies(redis, len(commands))
