@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from jobws.errors import TokenRefusedError
-from jobws.server.callers import GUESS_SECONDS
 from jobws.server.failed_auths import LOGGED_PER_MINUTE, MAX_ADDRESSES, FailedAuths
 from tests.support.http import HANDSHAKE, Answer, exchange
 from tests.support.signing import SECRET
@@ -64,9 +62,7 @@ async def test_anyone_who_guesses_tokens_is_told_to_wait(redis: Redis, caplog: p
         def guess() -> None:
             assert [ask("192.0.2.1", WRONG).status for _ in range(3)] == [401, 401, 429]
             assert ask("192.0.2.1", WRONG, "/readyz").status == 200
-            began = time.monotonic()
             answer = ask("192.0.2.1", WRONG)
-            assert time.monotonic() - began >= GUESS_SECONDS
             assert (answer.status, answer.content()["code"]) == (429, "rate-limited")
             assert (
                 answer.content()["detail"] == "too many tokens of this address were refused (failed_auths_per_minute)"

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import trio
+from trio.testing import MockClock
 
 from jobws.server.fair_turns import FairTurns
 from jobws.turn import SECONDS
@@ -64,6 +65,31 @@ def test_after_a_turn_clients_wait_for_as_long() -> None:
         return time.perf_counter() - began
 
     assert trio.run(main) >= SECONDS
+
+
+def test_all_clients_together_have_turns() -> None:
+    """However many of them wait, they rest after each turn."""
+
+    async def client(turns: FairTurns) -> None:
+        for _ in range(MESSAGES):
+            await turns.pause()
+            with turns:
+                ends = time.perf_counter() + SECONDS / MESSAGES
+                while time.perf_counter() <= ends:
+                    pass
+            await trio.lowlevel.checkpoint()  # for the next message
+
+    async def main() -> float:
+        turns = FairTurns()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(client, turns)
+        return trio.current_time() - began  # the clock of the test counts rests alone
+
+    # A turn may take a fifth longer than it should, and the last one is followed by no rest.
+    rests = CLIENTS * MESSAGES // (MESSAGES + 1) - 1
+    assert trio.run(main, clock=MockClock(autojump_threshold=0)) >= rests * SECONDS
 
 
 def test_work_that_takes_no_time_lets_nobody_wait() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobws.errors import ConfigurationError, RateLimitedError
 from jobws.server import Settings
-from jobws.server.websocket.rates import MAX_PAYERS, REQUEST_COST, Pace, Rate
+from jobws.server.websocket.rates import ITEMS_PER_MESSAGE, MAX_PAYERS, MOST_SECONDS, REQUEST_COST, Pace, Rate
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import event_source
@@ -18,6 +18,8 @@ from tests.support.http import Answer, exchange
 from tests.support.tokens import bearer, jwt, keyed_bridge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.redis import Redis
 
 REQUESTS = "there may be 4 requests a minute by one holder or address (requests_per_minute)"
@@ -58,6 +60,8 @@ def test_a_payer_waits_for_what_it_has_taken_over_the_burst_of_a_tenth_of_a_seco
     pace = Pace(50)
     assert [pace.charge("a", cost, 100) for cost in (4, 1, 1, 10)] == pytest.approx([0, 0, 0.02, 0.22])
     assert pace.charge("b", 5, 100) == 0
+    assert [pace.charge("c", 10_000, 100) for _ in range(2)] == [MOST_SECONDS, MOST_SECONDS]
+    assert pace.charge("c", 5, 100 + MOST_SECONDS + 0.2) == 0
     assert pace.charge("a", 1, 100.25) == 0  # all is paid since, and one more
     assert [pace.charge(None, 1000, 100) for _ in range(3)] == [0, 0, 0]
 
@@ -120,6 +124,43 @@ async def test_what_a_holder_asks_for_fast_waits_over_all_its_connections_and_no
                 exchange, "POST", live.url + "/lookup", ["x" * 100_000], bearer("admin", sub="ann")
             )
             assert anyio.current_time() - began >= (3 * REQUEST_COST + 4 + 24 - BURST) / 20
+
+
+async def took(requests: Callable[[], object]) -> float:
+    """Return how many seconds requests took. They are sent in a thread."""
+    began = anyio.current_time()
+    await anyio.to_thread.run_sync(requests)
+    return anyio.current_time() - began
+
+
+async def test_refusals_wait_too(redis: Redis) -> None:
+    """Otherwise somebody without any right, or who has sent too much, could keep the bridge busy."""
+    limits: dict[str, Any] = {"requests_per_second": 20, "requests_per_minute": 1}
+    async with keyed_bridge(redis.url, trusted_proxies=("127.0.0.1",), **limits) as live:
+
+        def ask(headers: dict[str, str], path: str = "/whoami") -> int:
+            return exchange("GET", live.url + path, None, {"X-Forwarded-For": "192.0.2.1", **headers}).status
+
+        def send_too_much() -> None:
+            assert [ask(bearer("admin", sub="ann")) for _ in range(4)] == [200, 429, 429, 429]
+
+        def send_no_token() -> None:
+            assert [ask({}) for _ in range(4)] == [401] * 4
+
+        for requests in (send_too_much, send_no_token):
+            assert await took(requests) >= (4 * REQUEST_COST - BURST) / 20
+        # The address owes nothing for routes that are open to everyone.
+        assert await anyio.to_thread.run_sync(ask, {}, "/readyz") == 200
+
+
+async def test_items_of_a_list_wait_over_http_too(redis: Redis) -> None:
+    async with keyed_bridge(redis.url, requests_per_second=100) as live:
+
+        def look_up() -> None:
+            ids = [str(number) for number in range(500)]
+            assert exchange("POST", live.url + "/lookup", ids, bearer("admin")).status == 200
+
+        assert await took(look_up) >= (REQUEST_COST + 500 / ITEMS_PER_MESSAGE - 10) / 100
 
 
 async def test_a_wait_and_a_stream_of_which_the_subscription_is_refused(redis: Redis) -> None:

@@ -86,7 +86,7 @@ def make_app(
     inner = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     # Starlette would redirect `/jobs/http/`, which has no job id, to `/jobs/http`, the job called "http".
     inner.router.redirect_slashes = False
-    called = Callers(Paced(ExactPaths(inner), rates), authentication, public, optional, failed_auths)
+    called = Callers(Paced(ExactPaths(inner), rates), authentication, public, optional, failed_auths, rates.pace)
     guarded = Guard(with_cors(called, settings), settings, keyed=authentication.required)
     return ResponseHeaders(Proxied(guarded, settings))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from jobws.server.http.problems import problem, rate_limited
 from jobws.server.http.rights import unauthenticated
 from jobws.server.settings import is_loopback
 from jobws.server.websocket.admission import GUESSING
+from jobws.server.websocket.rates import REQUEST_COST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
     from jobws.access.caller import Caller
     from jobws.server.authentication import Authentication
     from jobws.server.failed_auths import FailedAuths
+    from jobws.server.websocket.rates import Pace
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _PROTOCOLS: Final = b"sec-websocket-protocol"
-# How long one who has guessed too many tokens waits for the next refusal. Refusals as fast as they are asked for would
-# keep the bridge busy.
-GUESS_SECONDS: Final = 0.1
 
 
 class Callers:
@@ -51,6 +49,7 @@ class Callers:
         optional: The routes that everyone may use, and that tell more to those with a token. A request with a refused
             token is served as one without.
         failed_auths: Counts the tokens that are refused. An address with too many gets 429 for further ones.
+        pace: Has an address wait for refusals that it asks for too fast.
     """
 
     def __init__(
@@ -60,12 +59,14 @@ class Callers:
         public: Sequence[Route],
         optional: Sequence[Route],
         failed_auths: FailedAuths,
+        pace: Pace,
     ) -> None:
         self._app = app
         self._authentication = authentication
         self._public = public
         self._optional = optional
         self._failed_auths = failed_auths
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -74,8 +75,7 @@ class Callers:
             scope = {**without_token(scope), CALLER: caller}
             refusal = self._refusal(scope, caller)
             if refusal is not None:
-                if refusal.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                    await anyio.sleep(GUESS_SECONDS)
+                await self._pace.slow_down(scope[ADDRESS], REQUEST_COST)
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)

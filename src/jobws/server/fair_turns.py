@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class FairTurns:
-    """Lets the work for all clients together take half a millisecond, and then other tasks as long, or nobody.
+    """Lets the work for all clients together take half a millisecond, and then other tasks or nobody, for as long.
 
     If the bridge never slept, the system would let Redis and the clients wait some milliseconds for the processor.
 
@@ -34,7 +34,9 @@ class FairTurns:
         self._began = 0.0
 
     async def pause(self) -> None:
-        """Wait for half a millisecond if work for clients has taken as long since this last waited.
+        """Wait for half a millisecond or more if work for clients has taken as long since this last waited.
+
+        It is 1 to 1.5 ms on Linux, since epoll(7) counts whole milliseconds.
 
         Otherwise return immediately. Of several clients that wait, the first to come goes on first.
         """
@@ -42,7 +44,7 @@ class FairTurns:
             async with self._lock:
                 if self._spent >= SECONDS:  # otherwise a client before this one has waited
                     await anyio.sleep(SECONDS)
-                self._spent = 0.0
+                    self._spent = 0.0
 
     async def run(self, steps: Generator[None, None, T]) -> T:
         """Take all steps, and pause between them when `pause` would wait. Return what the generator returns.

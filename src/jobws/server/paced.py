@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from jobws.access.caller import ADDRESS, CALLER, payer_of
+from jobws.access.identity import Identity
 from jobws.errors import RateLimitedError
 from jobws.server.http.problems import rate_limited
 from jobws.server.websocket.rates import BYTES_PER_MESSAGE, REQUEST_COST
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from jobws.server.websocket.rates import Rates
@@ -44,19 +43,16 @@ class Paced:
             message = await receive()
             if body := message.get("body"):
                 self._rates.post_bytes.charge(payer, len(body), anyio.current_time())
-                await self._slow_down(payer, len(body) / BYTES_PER_MESSAGE)
+                await self._rates.pace.slow_down(payer, len(body) / BYTES_PER_MESSAGE)
             return message
 
+        # A request without an identity is for a route that is open to everyone, such as `/readyz`.
+        if scope["type"] == "websocket" or isinstance(scope[CALLER], Identity):
+            await self._rates.pace.slow_down(payer, REQUEST_COST)
         try:
             self._rates.requests.charge(payer, 1, anyio.current_time())
         except RateLimitedError as error:
             await rate_limited(error.message, error.seconds)(scope, receive, send)
             return
-        await self._slow_down(payer, REQUEST_COST)
         # A body that goes beyond the limit raises an error in the endpoint that reads it, which is answered as others.
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
-
-    async def _slow_down(self, payer: Hashable, cost: float) -> None:
-        wait = self._rates.pace.charge(payer, cost, anyio.current_time())
-        if wait:
-            await anyio.sleep(wait)

@@ -208,6 +208,7 @@ def test_the_numbers_of_every_queue() -> None:
     both = [client.member(), other.member()]
     assert rooms.wanting_stats(bridge.queues) == {"http": both, "analyzer": both[:1]}
     assert bridge.wanted == 2
+    assert (rooms.wanting_stats([]), rooms.may_want_stats) == ({}, True)
     bridge.publish("1-0", event("active"))
     assert client.frames() == other.frames() == []
     assert [each["data"]["queue"] for each in renew(client, sight("read:jobs:*"))] == ["*"]

@@ -45,6 +45,9 @@ def test_those_that_name_the_numbers_want_them() -> None:
     }
     client.hub_client.end_all()
     assert bridge.fanout.rooms.wanting_stats(bridge.queues) == {"http": [other.member()]}
+    assert bridge.fanout.rooms.may_want_stats
+    other.hub_client.end_all()
+    assert not bridge.fanout.rooms.may_want_stats
 
 
 def test_they_are_wanted_when_the_subscription_is_ready_to_get_them() -> None:

@@ -377,8 +377,12 @@ def knows_the_list(live: Live) -> bool:
 
 async def quiet(bridge: Any, job_id: str = "j") -> None:
     """Wait until the bridge reads the job's lines rarely."""
-    while bridge._job_log_poller._read_times["http", job_id].pause < job_log_schedule.SLOW_SECONDS:
-        await trio.sleep(0.05)
+
+    def reads_rarely() -> bool:
+        times = bridge._job_log_poller._read_times.get(("http", job_id))  # None until the first read
+        return times is not None and times.pause >= job_log_schedule.SLOW_SECONDS
+
+    await eventually(reads_rarely)
 
 
 async def _keep(url: str, task_status: Any) -> None:

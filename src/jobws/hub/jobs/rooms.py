@@ -65,6 +65,12 @@ class Rooms:
             return members
         return {**members, **{each: None for each in self._every_queue if each.gets_events_of(queue)}}
 
+    @property
+    def may_want_stats(self) -> bool:
+        """Whether a subscription wants the numbers of a queue or of every queue, even if no queue is there yet."""
+        rooms = (self._every_queue, *self._queues.values())
+        return any(each.request.stats for members in rooms for each in members)
+
     def wanting_stats(self, labels: Iterable[str]) -> dict[str, list[Subscription]]:
         """Return the present subscriptions that want the numbers of a queue, by queue.
 

@@ -139,6 +139,7 @@ class JobLookups:
 
         sight = sight_of(await examined(request, service, read))
         rooms = await read(sight)
+        await service.slow_down(request.scope, len(rooms))
         named = [room.queue for room in rooms if isinstance(room, Room)]
         if None in named:
             await service.find([])

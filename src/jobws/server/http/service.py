@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from jobws.access.caller import payer_of
+from jobws.access.caller import ADDRESS, CALLER, payer_of
 from jobws.bullmq.keys import Queue
 from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError, RequestError
@@ -16,10 +16,13 @@ from jobws.server.http.request import BodyLimits
 from jobws.server.http.token_end import token_end
 from jobws.server.jobs.trees import Trees
 from jobws.server.websocket.in_process_client import InProcessClient
+from jobws.server.websocket.rates import ITEMS_PER_MESSAGE
 from jobws.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
+
+    from starlette.types import Scope
 
     from jobws.access.identity import Identity
     from jobws.access.sights import AnySight
@@ -266,6 +269,11 @@ class Service:
             RedisUnavailableError: Redis did not answer in time, or refused the job.
         """
         await self._submitter.add(queue, name, data, job_id, opts)
+
+    async def slow_down(self, scope: Scope, items: int) -> None:
+        """Charge the sender of a request for the items of a list, and wait until more may be taken from it."""
+        payer = payer_of(scope[CALLER], scope[ADDRESS])
+        await self._clients.rates.pace.slow_down(payer, items / ITEMS_PER_MESSAGE)
 
     def check_log_lines(self, payer: Hashable) -> None:
         """Check whether a payer may write lines to the log now, before a body with lines is parsed.

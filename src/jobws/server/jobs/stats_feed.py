@@ -92,7 +92,7 @@ class StatsFeed:
             for queue, members in self._fanout.rooms.wanting_stats(self._queues).items():
                 if queue in self._sent:
                     self._send(self._sent[queue], members)
-            with anyio.move_on_after(self._seconds if wanting else None):
+            with anyio.move_on_after(self._seconds if self._fanout.rooms.may_want_stats else None):
                 await self._wanted.wait()
 
     async def _read(self, queue: str) -> None:

@@ -22,7 +22,7 @@ from jobws.protocol.session import Close
 from jobws.server.transport.direct import EXTENSION
 from jobws.server.websocket.asked_client import asked_rights, judge_message
 from jobws.server.websocket.rate_limit import TokenBucket
-from jobws.server.websocket.rates import BYTES_PER_MESSAGE
+from jobws.server.websocket.rates import BYTES_PER_MESSAGE, ITEMS_PER_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from jobws.server.websocket.rates import Rates
 
 SLOW: Final = Close(CloseCode.SLOW_CONSUMER, "the client reads too slowly")
-# So many items of a list count as one more message for the rate limits. A message with one job costs 0.17 ms of CPU,
-# and each further job a fifth of that.
-ITEMS_PER_MESSAGE: Final = 5
 # A message of more characters is served in short steps: taking one with a thousand jobs needs 3 ms.
 SHORT_MESSAGE: Final = 1024
 _UNKNOWN_PROTOCOL: Final = Close(CloseCode.UNKNOWN_PROTOCOL, f"offer the subprotocol {PROTOCOL}, or none")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
 
 from jobws.errors import RateLimitedError
 from jobws.server.websocket.rate_limit import TokenBucket
@@ -21,23 +24,28 @@ SECONDS: Final = 60.0
 REQUEST_COST: Final = 3
 # So many bytes count as one more message, since 4 KiB of JSON take up to 0.25 ms.
 BYTES_PER_MESSAGE: Final = 4 * 1024
+# So many items of a list count as one more message: each takes a fifth of what a message with one job takes.
+ITEMS_PER_MESSAGE: Final = 5
 # A payer may send what it may send in this time together. Meanwhile job events for others are late.
 BURST_SECONDS: Final = 0.1
+# Nobody waits for longer. Clients give up after 10 s, and come back.
+MOST_SECONDS: Final = 5.0
 
 
 class _Buckets:
-    """The token buckets of the payers that were charged last, each with this `burst` and so many tokens a second."""
+    """The token buckets of the payers that were charged last. The arguments are those of each `TokenBucket`."""
 
-    def __init__(self, burst: int, per_second: float) -> None:
+    def __init__(self, burst: int, per_second: float, most_seconds: float = inf) -> None:
         self._burst = burst
         self._per_second = per_second
+        self._most_seconds = most_seconds
         # The payer that was charged last is at the end.
         self._by_payer: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def of(self, payer: Hashable, now: float) -> TokenBucket:
         bucket = self._by_payer.get(payer)
         if bucket is None:
-            bucket = self._by_payer[payer] = TokenBucket(self._burst, self._per_second, now)
+            bucket = self._by_payer[payer] = TokenBucket(self._burst, self._per_second, now, self._most_seconds)
             if len(self._by_payer) > MAX_PAYERS:
                 self._by_payer.popitem(last=False)
         else:
@@ -94,14 +102,20 @@ class Pace:
     """
 
     def __init__(self, per_second: int) -> None:
-        self._buckets = _Buckets(max(1, round(per_second * BURST_SECONDS)), per_second)
+        self._buckets = _Buckets(max(1, round(per_second * BURST_SECONDS)), per_second, MOST_SECONDS)
 
     def charge(self, payer: Hashable, cost: float, now: float) -> float:
         """Charge a payer for `cost` messages. Return how many seconds must pass before more is taken from it.
 
-        None as the payer is not slowed down. `now` is seconds on a clock that never goes back.
+        These are at most MOST_SECONDS. The payer None is not slowed down. `now` is seconds on a clock that never goes
+        back.
         """
         return 0.0 if payer is None else self._buckets.of(payer, now).take(now, cost)
+
+    async def slow_down(self, payer: Hashable, cost: float) -> None:
+        """Charge a payer for `cost` messages, and wait until more may be taken from it."""
+        if wait := self.charge(payer, cost, anyio.current_time()):
+            await anyio.sleep(wait)
 
 
 class Rates(NamedTuple):
