@@ -34,11 +34,10 @@ class FairTurns:
         self._began = 0.0
 
     async def pause(self) -> None:
-        """Wait for half a millisecond or more if work for clients has taken as long since this last waited.
+        """Wait for half a millisecond if work for clients has taken as long since this last waited.
 
-        It is 1 to 1.5 ms on Linux, since epoll(7) counts whole milliseconds.
-
-        Otherwise return immediately. Of several clients that wait, the first to come goes on first.
+        Otherwise return immediately. On Linux the wait takes 1 to 1.5 ms, since epoll(7) counts whole milliseconds. Of
+        several clients that wait, the first to come goes on first.
         """
         if self._spent >= SECONDS:
             async with self._lock:
