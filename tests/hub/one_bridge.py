@@ -90,6 +90,10 @@ class Bridge:
         assert self.fanout.publish(queue, [(stream_id.encode(), fields)]) == 1
         self.fanout.verified[queue] = stream_id
 
+    def read_to(self, stream_id: str, queue: str = "http") -> None:
+        """Publish an event of a job that no client follows."""
+        self.publish(stream_id, event("added", "another"), queue)
+
 
 class Client:
     """A client, and what it gets."""

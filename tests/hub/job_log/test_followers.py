@@ -452,7 +452,7 @@ def test_an_outcome_that_no_event_tells_of_waits_too() -> None:
     assert client.hub_client.backlog is not None
     _, (owed,) = client.hub_client.backlog.take(1)
     deliver_outcome(
-        bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "9-0", bridge.fanout.known("http")
+        bridge.fanout, owed, JobSnapshot("http", "7", "n", "completed", "9-0"), "0-0", bridge.fanout.known("http")
     )
     assert client.received() == []
     bridge.lists["http", "7"] = [b"a"]

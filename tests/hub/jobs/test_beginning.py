@@ -181,6 +181,14 @@ def test_an_outcome_after_a_removal_is_the_hash_s() -> None:
     assert (begun.replayed, begun.owed) == ([], ["http"])
 
 
+def test_a_position_in_a_queue_that_had_the_job_stays_when_the_job_is_gone() -> None:
+    """Otherwise the client would take an older position from a `pong`, and get events again."""
+    bridge = bridge_with(("3-0", "progress"), ("4-0", "removed"))
+    bridge.read_to("5-0")
+    assert Begun(bridge, {JOB: None}, "5-0", after={"http": "4-0"}).after == {"http": "5-0"}
+    assert Begun(bridge, {JOB: None}, "5-0").after == {}
+
+
 def test_a_position_of_another_stream_has_a_gap_and_the_outcome_again() -> None:
     bridge = bridge_with(("5-0", "completed"))
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="9-0", **HTTP)
@@ -191,7 +199,7 @@ def test_a_position_of_another_stream_has_a_gap_and_the_outcome_again() -> None:
         {"gap"},
     )
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="9-0~5", **HTTP)
-    assert (begun.replayed, begun.after, begun.marks) == ([], {"http": "5-0"}, {"gap"}), "it has that"
+    assert (begun.replayed, begun.after, begun.marks) == ([], {"http": "5-0~5"}, {"gap"}), "it has that"
     bridge = bridge_with(("5-0", "progress"))
     begun = Begun(bridge, {JOB: hash_of()}, "5-0", after="9-0", **HTTP)
     assert (begun.owed, begun.after) == (["http"], {"http": "0-0"})

@@ -237,6 +237,7 @@ def test_an_outcome_that_only_the_hash_has(following: Following, room: Room, par
     following.hub_client.owe(of, queue)
     assert following.flow.is_caught_up == (room == TOP)
     (owed,) = client.owed()
+    following.bridge.read_to("7-0", queue)
     snapshot = hash_of(queue=queue, job_id=job_id)
     deliver_outcome(following.bridge.fanout, owed, snapshot, "7-0", following.bridge.fanout.known(queue))
     assert following.is_caught_up()

@@ -39,9 +39,10 @@ def seen(client: Client) -> KnownStream:
     return client.fanout.known("http")
 
 
-def test_the_hash_tells_the_outcome_and_nothing_up_to_there_is_news() -> None:
+def test_the_hash_tells_the_outcome_once() -> None:
     bridge = Bridge()
     client = watching(bridge)
+    bridge.read_to("5-0")
     client.woken = 0
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.woken == 1
@@ -66,6 +67,7 @@ def test_a_stream_that_was_emptied_was_read_as_far_as_it_was() -> None:
 def test_a_failure_tells_its_reason() -> None:
     bridge = Bridge()
     client = watching(bridge)
+    bridge.read_to("5-0")
     snapshot = JobSnapshot("http", "1", "n", "failed", None, failed_reason="because \ud800")
     deliver_outcome(bridge.fanout, owe(client), snapshot, "5-0", seen(client))
     (frame,) = client.frames()
@@ -88,6 +90,36 @@ def test_a_job_that_is_gone_is_reported_unless_something_newer_is_known() -> Non
     assert client.received() == []
     deliver_outcome(client.fanout, owe(client), None, "7-0", seen(client))
     assert client.received() == [("removed", "7-0~0")], "what the hash says is as new as the event"
+
+
+def test_an_outcome_waits_until_all_that_happened_before_it_was_read() -> None:
+    """Otherwise a client that returned with its position would miss what was not read."""
+    bridge = Bridge()
+    client = watching(bridge, events=["*"])
+    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
+    assert client.received() == []
+    (owed,) = client.owed()
+    bridge.publish("4-0", event("progress"))
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
+    (owed,) = client.owed()
+    bridge.read_to("5-0")
+    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
+    assert client.received() == [("progress", None), ("completed", "5-0~5")]
+
+
+def test_a_client_that_returns_with_an_outcome_of_the_hash_is_not_told_of_it_after_a_gap() -> None:
+    bridge = Bridge()
+    bridge.publish("4-0", event("completed", returnvalue="1"))
+    bridge.read_to("5-0")
+    client = Client(bridge)
+    ack = client.subscribe({"jobId": "1", "queue": "http", "after": "5-0~5"}, {JOB: hash_of()}, "5-0")
+    assert ack["after"] == {"http": "5-0~5"}
+    begin_again(bridge.fanout, "http", "trimmed", "6-0", "6-0")
+    bridge.fanout.end_reread("http", "6-0")
+    look_up = LookUp({JOB: hash_of()}, {JOB: "6-0"}, {"http": "6-0"})
+    list(find_missed_outcomes(bridge.fanout, "http", ["1"], look_up))
+    assert client.received() == [("gap", None)]
+    assert client.owed() == []
 
 
 def test_a_job_that_is_gone_is_not_reported_before_an_entry_that_may_be_its_outcome() -> None:
@@ -146,10 +178,9 @@ def test_an_event_that_is_held_back_before_an_owed_outcome_has_no_position() -> 
 
 def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
     bridge = Bridge()
-    client, other = watching(bridge, events=["*"]), Client(bridge)
+    client, other = Client(bridge), Client(bridge)
+    client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0~5"}, {JOB: hash_of()}, "5-0")
     other.subscribe({"jobId": "1", "queue": "http"}, {JOB: hash_of("active")}, "1-0")
-    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    client.frames()
     for number, name, prev in (
         (2, "waiting", ""),
         (3, "completed", ""),
@@ -166,6 +197,7 @@ def test_outcomes_up_to_where_the_hash_spoke_are_no_news() -> None:
 def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
     bridge = Bridge()
     client = watching(bridge)
+    bridge.read_to("5-0")
     deliver_outcome(bridge.fanout, owe(client), hash_of("active"), "5-0", seen(client))
     assert client.received() == []
     assert not client.member().owed
@@ -175,6 +207,7 @@ def test_a_job_that_lives_has_no_outcome_to_tell() -> None:
 def test_an_outcome_that_was_not_chosen_is_settled_and_not_sent() -> None:
     bridge = Bridge()
     client = watching(bridge, events=["failed"])
+    bridge.read_to("5-0")
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.received() == []
     assert client.member().job_states == {"http": JobEnded(b"5-0")}
@@ -199,6 +232,7 @@ def test_what_is_owed_no_more_is_not_looked_at() -> None:
 def test_a_hole_that_was_found_in_the_queue_meanwhile_has_the_hash_read_again(queue: str) -> None:
     bridge = Bridge()
     client = watching(bridge)
+    bridge.read_to("5-0")
     owed, before = owe(client), seen(client)
     begin_again(bridge.fanout, queue, "trimmed", "0-0", "0-0")
     bridge.fanout.end_reread(queue, "0-0")
@@ -245,6 +279,7 @@ def test_an_outcome_waits_for_what_is_read_back_before_it() -> None:
     bridge.publish("1-0", event("progress"))
     client = Client(bridge)
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
+    bridge.read_to("5-0")
     of, index = client.to_read_back()
     deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
     assert client.received() == []
@@ -264,6 +299,7 @@ def test_an_outcome_that_does_not_fit_ends_a_client_that_does_not_read() -> None
     client.subscribe({"jobId": "1", "queue": "http", "events": ["*"], "after": "0-0"}, {JOB: hash_of("active")}, "1-0")
     assert client.hub_client.backlog is not None
     assert len(client.hub_client.backlog.take(9)[0]) == 1
+    bridge.read_to("5-0")
     large = JobSnapshot("http", "1", "n", "failed", None, failed_reason="x" * 300)
     overflowed = []
     for snapshot in (hash_of(), large):

@@ -141,6 +141,26 @@ class Model(Steps[Redis, Bridge]):
             watch.disconnect(client.bridge.missed)
             client.subscribe([watch], many=False, common=False)
 
+    def return_before_a_check(self) -> None:
+        """Get what is read back, leave and return, before the bridges notice that streams have lost entries."""
+        self.overrun()
+        self.tick()
+        self.subscribe()
+        self.serve()
+        for client in self.clients:
+            client.take(1000)
+        self.leave_and_return()
+        self.serve()
+
+    def serve(self) -> None:
+        """Read streams, answer requests, and read back what clients must get."""
+        for bridge in self.bridges:
+            for _ in range(self.choose(12)):
+                bridge.read(self.queue(), 1000)
+                for step in (bridge.look, bridge.answer, bridge.read_back):
+                    step()
+                    self.tick()
+
     # ---- the end ----
 
     def rest(self) -> None:
@@ -198,7 +218,7 @@ ACTIONS = (
     *(Model.check,) * 2,
     *(Model.wait,) * 3,
     *(Model.trim, Model.sweep, Model.come_back, Model.leave_and_return, Model.overrun, Model.ping, Model.damage),
-    *(Model.come_back_twice, Model.pass_through, Model.pass_through),
+    *(Model.come_back_twice, Model.pass_through, Model.pass_through, Model.return_before_a_check),
 )
 
 

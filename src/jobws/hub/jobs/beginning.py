@@ -156,8 +156,6 @@ class _QueueBeginning:
         owed: Whether an outcome is to be made from the job's hash, or from its absence.
         withheld: Whether an outcome is not sent because it is too old, or because only the hash has it and the client
             has it, too.
-        was_received: Whether the history has the job's outcome, and the client's position shows that it has that, too.
-            The ack must then give a position in this queue, or the client would get the outcome again when it returns.
     """
 
     def __init__(
@@ -171,7 +169,6 @@ class _QueueBeginning:
         self.kinds: list[Kind] = []
         self.owed = False
         self.withheld = False
-        self.was_received = False
         self._subscription = subscription
         self._fanout = fanout
         self._history = fanout.history.of(queue)
@@ -191,9 +188,12 @@ class _QueueBeginning:
 
     @property
     def is_here(self) -> bool:
-        """Whether the queue has the job, or events of it to send, or an outcome of it: owed, withheld or received."""
-        has_events = self.stream_ids or self.owed or self.withheld or self.was_received
-        return bool(self.snapshot is not None or has_events or self.is_alive)
+        """Whether the ack gives a position here: the queue has the job, or an event or outcome to send or withhold.
+
+        Or the client has a position here. Otherwise it would take an older one from a `pong`, and get events again.
+        """
+        has_events = self.stream_ids or self.owed or self.withheld
+        return bool(self.snapshot is not None or has_events or self.is_alive or self._after is not None)
 
     def decide(self, oldest_milliseconds: float) -> None:
         """Set the attributes, and the subscription's `job_states` and `delivered` for this queue.
@@ -207,8 +207,8 @@ class _QueueBeginning:
         self._read_back(ended, oldest_milliseconds)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(transition, oldest_milliseconds)
-        if self.withheld and self._finished is not None:
-            self._subscription.note_delivered(self.queue, self._finished)
+        if self._not_to_send is not None:
+            self._subscription.note_delivered(self.queue, self._not_to_send)
 
     def _read_back(self, ended: Recorded | None, oldest_milliseconds: float) -> None:
         """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
@@ -231,7 +231,6 @@ class _QueueBeginning:
                 is_due = ended.kind.life is Life.ENDS and not self.withheld
             else:
                 is_due = self._is_foreign and not self._was_sent
-                self.was_received = not is_due
             if is_due:
                 self.stream_ids, self.kinds = [ended.stream_id, *self.stream_ids], [ended.kind, *self.kinds]
         if request.events is not None:
@@ -271,6 +270,11 @@ class _QueueBeginning:
         sent = self._subscription.request.sent
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
+    @property
+    def _not_to_send(self) -> str | None:
+        """The `finished_text` of the hash's outcome if the client has it, or if it is too old; otherwise None."""
+        return self._finished if self.withheld or self._was_sent else None
+
     def _is_older(self, oldest_milliseconds: float) -> bool:
         """Whether the outcome in the hash is certainly from before this time, in milliseconds since 1970.
 
@@ -290,4 +294,4 @@ class _QueueBeginning:
             at = lower(at, before(self.stream_ids[0]))
         if self.owed:
             at = lower(at, START if self._after is None or self._is_foreign else self._after)
-        return f"{at}~{self._finished}" if self.withheld and self._finished is not None else at
+        return at if self._not_to_send is None else f"{at}~{self._not_to_send}"

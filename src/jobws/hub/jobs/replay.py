@@ -77,7 +77,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
 
     Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. The
     outcome is looked up again if the queue had a gap since the look-up, since the job may have had another outcome in
-    the gap. So it is if the job is gone and an entry that was not published yet may be its outcome.
+    the gap. So it is if entries up to the look-up were not published yet: one may be the outcome, and they come first.
 
     Args:
         fanout: Where events pass.
@@ -97,7 +97,7 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         return
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
-    if snapshot is None and position(fanout.cursors.get(queue, START)) < position(last):
+    if position(fanout.cursors.get(queue, START)) < position(last):
         subscription.client.owe(subscription, queue)
         return
     request, client = subscription.request, subscription.client
