@@ -56,42 +56,6 @@ def test_other_tasks_run_between_the_messages_of_clients() -> None:
     assert sorted(done[:CLIENTS]) == list(range(CLIENTS))
 
 
-def test_after_a_turn_clients_wait_for_as_long() -> None:
-    async def main() -> float:
-        turns = FairTurns()
-        work(turns)
-        began = time.perf_counter()
-        await turns.pause()
-        return time.perf_counter() - began
-
-    assert trio.run(main) >= SECONDS
-
-
-def test_all_clients_together_have_turns() -> None:
-    """However many of them wait, they rest after each turn."""
-
-    async def client(turns: FairTurns) -> None:
-        for _ in range(MESSAGES):
-            await turns.pause()
-            with turns:
-                ends = time.perf_counter() + SECONDS / MESSAGES
-                while time.perf_counter() <= ends:
-                    pass
-            await trio.lowlevel.checkpoint()  # for the next message
-
-    async def main() -> float:
-        turns = FairTurns()
-        began = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for _ in range(CLIENTS):
-                nursery.start_soon(client, turns)
-        return trio.current_time() - began  # the clock of the test counts rests alone
-
-    # A turn may take a fifth longer than it should, and the last one is followed by no rest.
-    rests = CLIENTS * MESSAGES // (MESSAGES + 1) - 1
-    assert trio.run(main, clock=MockClock(autojump_threshold=0)) >= rests * SECONDS
-
-
 def test_work_that_takes_no_time_lets_nobody_wait() -> None:
     async def main() -> None:
         turns = FairTurns()
@@ -136,6 +100,43 @@ def test_other_tasks_run_between_the_steps_of_long_work() -> None:
     trio.run(main)
     assert max(between) <= 10  # two turns
     assert taken == list(range(100))
+
+
+def test_long_work_rests_for_as_long_as_a_turn_and_lets_other_clients_work_meanwhile() -> None:
+    taken: list[int] = []
+
+    async def other(turns: FairTurns) -> float:
+        while len(taken) < 5:
+            await trio.lowlevel.checkpoint()
+        began = trio.current_time()
+        await turns.pause()
+        work(turns)
+        await turns.pause()
+        return trio.current_time() - began
+
+    async def main() -> tuple[float, float]:
+        turns = FairTurns()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turns.run, steps(taken, 100))
+            others = await other(turns)
+        return others, trio.current_time() - began  # the clock of the test counts rests alone
+
+    others, rests = trio.run(main, clock=MockClock(autojump_threshold=0))
+    # A turn may be a fifth longer than it should be, and the last one is followed by no rest.
+    assert (others, rests >= (100 // 6 - 1) * SECONDS) == (0.0, True)
+
+
+def test_short_work_of_many_clients_never_rests() -> None:
+    async def main() -> float:
+        turns = FairTurns()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(turns.run, steps([], 4))
+        return trio.current_time() - began
+
+    assert trio.run(main, clock=MockClock(autojump_threshold=0)) == 0.0
 
 
 def test_work_that_is_cancelled_is_done_to_its_end() -> None:

@@ -10,7 +10,15 @@ import pytest
 
 from jobws.errors import ConfigurationError, RateLimitedError
 from jobws.server import Settings
-from jobws.server.websocket.rates import ITEMS_PER_MESSAGE, MAX_PAYERS, MOST_SECONDS, REQUEST_COST, Pace, Rate
+from jobws.server.websocket.rates import (
+    GUESS_COST,
+    ITEMS_PER_MESSAGE,
+    MAX_PAYERS,
+    MOST_SECONDS,
+    REQUEST_COST,
+    Pace,
+    Rate,
+)
 from tests.support.bridge import live_bridge
 from tests.support.client import raw_client
 from tests.support.event_source import event_source
@@ -123,7 +131,7 @@ async def test_what_a_holder_asks_for_fast_waits_over_all_its_connections_and_no
             await anyio.to_thread.run_sync(
                 exchange, "POST", live.url + "/lookup", ["x" * 100_000], bearer("admin", sub="ann")
             )
-            assert anyio.current_time() - began >= (3 * REQUEST_COST + 4 + 24 - BURST) / 20
+            assert anyio.current_time() - began >= (3 * REQUEST_COST + 4 + 48 - BURST) / 20
 
 
 async def took(requests: Callable[[], object]) -> float:
@@ -151,6 +159,17 @@ async def test_refusals_wait_too(redis: Redis) -> None:
             assert await took(requests) >= (4 * REQUEST_COST - BURST) / 20
         # The address owes nothing for routes that are open to everyone.
         assert await anyio.to_thread.run_sync(ask, {}, "/readyz") == 200
+
+
+async def test_a_guess_too_many_waits_for_longer(redis: Redis) -> None:
+    limits: dict[str, Any] = {"requests_per_second": 100, "failed_auths_per_minute": 1}
+    async with keyed_bridge(redis.url, trusted_proxies=("127.0.0.1",), **limits) as live:
+
+        def guess() -> None:
+            headers = {"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer guess"}
+            assert [exchange("GET", live.url + "/whoami", None, headers).status for _ in range(3)] == [401, 429, 429]
+
+        assert await took(guess) >= (REQUEST_COST + 2 * GUESS_COST - 10) / 100
 
 
 async def test_items_of_a_list_wait_over_http_too(redis: Redis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from jobws.server.http.problems import problem, rate_limited
 from jobws.server.http.rights import unauthenticated
 from jobws.server.settings import is_loopback
 from jobws.server.websocket.admission import GUESSING
-from jobws.server.websocket.rates import REQUEST_COST
+from jobws.server.websocket.rates import GUESS_COST, REQUEST_COST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,8 @@ class Callers:
             scope = {**without_token(scope), CALLER: caller}
             refusal = self._refusal(scope, caller)
             if refusal is not None:
-                await self._pace.slow_down(scope[ADDRESS], REQUEST_COST)
+                is_guess = refusal.status_code == HTTPStatus.TOO_MANY_REQUESTS
+                await self._pace.slow_down(scope[ADDRESS], GUESS_COST if is_guess else REQUEST_COST)
                 await refusal(scope, receive, send)
                 return
         await self._app(scope, receive, send)

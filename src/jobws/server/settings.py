@@ -159,7 +159,7 @@ class Settings:
     # ---- limits: rates ----
 
     burst_messages: int = 800
-    """Messages that a client may send together; every 5 items of a list, and every 4 KiB, count as one more."""
+    """Messages that a client may send together; every 5 items of a list, and every 2 KiB, count as one more."""
     messages_per_second: float = 200.0
     """How fast a client's further messages are read."""
     requests_per_second: int = 600

@@ -21,6 +21,7 @@ from jobws.hub.jobs.query import Query
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Session
 from jobws.server.jobs.flows import Flows
+from jobws.server.jobs.gathering import Gathering
 from jobws.server.jobs.reading_back import retry_until_available
 from jobws.server.jobs.trees import Trees
 from jobws.server.websocket.asked_client import judge_client
@@ -93,6 +94,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         self._reading_back = reading_back
         self._tasks = tasks
         self._next: Waiting = []
+        self._gathering = Gathering()
 
     def connect(self, wake: Callable[[], None], sight: AnySight) -> JobClient:
         """Make the hub's side of a client of `/ws`; see `Endpoint.connect`."""
@@ -104,7 +106,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         return FollowingClient(session, self._fanout, queues, *limits, wake, read_back, self._counts, on_flow)
 
     def look_up(self, client: JobClient, pending: PendingSubscription) -> None:
-        """Have a request answered together with all others of this turn of the event loop; see `Endpoint.look_up`.
+        """Have a request answered together with all others that gather with it; see `Gathering` and `Endpoint.look_up`.
 
         Does nothing while the bridge stops, since the client is being closed.
         """
@@ -114,6 +116,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
                 self._tasks.spawn(self._begin)
 
     async def _begin(self) -> None:
+        await self._gathering.wait()
         batch, self._next = self._next, []
         # Requests that wait for a queue to be read, or for the jobs of flows to be counted, must not delay the others.
         apart: dict[tuple[bool, tuple[str, ...]], Waiting] = {}
@@ -215,7 +218,8 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
             query = self._query(batch)
         await self._queues.wait_until_read(query.queues)
         query.note_streams()
-        look_up = await retry_until_available(lambda: self._store.look_up(query.job_ids, query.sought))
+        with self._gathering.look_up():
+            look_up = await retry_until_available(lambda: self._store.look_up(query.job_ids, query.sought))
         # Two kinds of events must be published before the answer: those that happened before the snapshots were read,
         # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}

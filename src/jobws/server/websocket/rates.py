@@ -22,8 +22,10 @@ SECONDS: Final = 60.0
 # For `Pace`, an HTTP request or a handshake counts as so many messages. A message with one job takes 0.17 ms of CPU, a
 # handshake 0.5 ms, and an HTTP request up to 0.9 ms.
 REQUEST_COST: Final = 3
-# So many bytes count as one more message, since 4 KiB of JSON take up to 0.25 ms.
-BYTES_PER_MESSAGE: Final = 4 * 1024
+# Of a 429 for one more refused token of an address, so that it gets 10 of them a second.
+GUESS_COST: Final = 60
+# So many bytes count as one more message, since 2 KiB of JSON take up to 0.12 ms.
+BYTES_PER_MESSAGE: Final = 2 * 1024
 # So many items of a list count as one more message: each takes a fifth of what a message with one job takes.
 ITEMS_PER_MESSAGE: Final = 5
 # A payer may send what it may send in this time together. Meanwhile job events for others are late.
