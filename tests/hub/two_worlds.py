@@ -303,7 +303,8 @@ class World:
                 self.client.backlog.add([outcome])
             else:
                 snapshot, known = self.hashes.get((queue, job_id)), self.fanout.known(queue)
-                deliver_outcome(self.fanout, outcome, snapshot, self.end(queue), known)
+                if not deliver_outcome(self.fanout, outcome, snapshot, self.end(queue), known):
+                    self.client.backlog.add([outcome])
 
     def disturb(self, message: dict[str, Any]) -> None:
         """Let another client, which may read everything, ask and be answered."""

@@ -270,6 +270,7 @@ class Bridge:
         self.in_hand: dict[
             JobClient, tuple[list[tuple[Replay, int, Entry | None]], list[Owed], LookUp, dict[str, KnownStream]]
         ] = {}
+        self.late: list[tuple[Owed, JobSnapshot | None, str, KnownStream]] = []
         self.connections: list[JobClient] = []
         redis.on_loss.append(self._lost)
         for queue in redis.queues:
@@ -461,6 +462,8 @@ class Bridge:
 
     def read_back(self) -> None:
         """Do one step of a client's replays: ask Redis, or deliver its answer."""
+        if self.choose(2):
+            self.deliver_late()
         ready = [each for each in self.connections if each.backlog or each in self.in_hand]
         if not ready:
             return
@@ -476,17 +479,19 @@ class Bridge:
             seen = {queue: self.fanout.known(queue) for queue, _ in jobs}
             self.in_hand[connection] = InHand(found, owed, self.look_up(jobs), seen)
             return
-        entries, owed, look_up, seen = self.in_hand[connection]
-        if owed and self.behind(look_up) and self.choose(8):
-            return
-        del self.in_hand[connection]
+        entries, owed, look_up, seen = self.in_hand.pop(connection)
         for each, index, entry in entries:
             replay(self.fanout, each, index, entry)
         for item in owed:
             job = item.queue, item.subscription.request.key.job_id or ""
             snapshot = look_up.found[job]
             assert not isinstance(snapshot, ItemError)
-            deliver_outcome(self.fanout, item, snapshot, look_up.moments[job], seen[item.queue])
+            self.late.append((item, snapshot, look_up.moments[job], seen[item.queue]))
+        self.deliver_late()
+
+    def deliver_late(self) -> None:
+        """Deliver outcomes, except those before which entries were not read yet."""
+        self.late = [each for each in self.late if not deliver_outcome(self.fanout, *each)]
 
     def _entry(self, queue: str, stream_id: bytes) -> Entry | None:
         return next((entry for entry in self.redis.streams[queue] if entry[0] == stream_id), None)
@@ -506,7 +511,8 @@ class Bridge:
                 self.answer()
                 self.read_back()
                 self.wait()
-            working = self.pending or self.entering or self.answering or self.in_hand
+            self.deliver_late()
+            working = self.pending or self.entering or self.answering or self.in_hand or self.late
             if (
                 not (working or self.holds or self.again or self.holed or self.suspicions)
                 and not any(each.backlog for each in self.connections)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
@@ -22,7 +21,7 @@ from jobws.server.websocket.admission import GUESSING
 from jobws.server.websocket.rates import GUESS_COST, REQUEST_COST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from starlette.responses import Response
     from starlette.routing import Route
@@ -76,25 +75,33 @@ class Callers:
             scope = {**without_token(scope), CALLER: caller}
             refusal = self._refusal(scope, caller)
             if refusal is not None:
-                is_guess = refusal.status_code == HTTPStatus.TOO_MANY_REQUESTS
-                await self._pace.slow_down(scope[ADDRESS], GUESS_COST if is_guess else REQUEST_COST)
-                await refusal(scope, receive, send)
+                await self._pace.slow_down(refusal.payer, refusal.cost)
+                await refusal.response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, caller: Caller) -> Response | None:
-        wait = 0.0
+    def _refusal(self, scope: Scope, caller: Caller) -> _Refusal | None:
+        wait, address = 0.0, scope[ADDRESS]
         if isinstance(caller, Refused):
-            wait = self._failed_auths.note(scope[ADDRESS], anyio.current_time(), caller.error)
+            wait = self._failed_auths.note(address, anyio.current_time(), caller.error)
         if isinstance(caller, Identity) or _is_for(self._optional, scope):
             return None
         if wait:
-            return rate_limited(GUESSING.reason, wait)
+            # With a payer of their own, guesses do not slow down others with this address.
+            return _Refusal(rate_limited(GUESSING.reason, wait), (GUESSING, address), GUESS_COST)
         # A WebSocket may send its token later, and a browser shows a page only the close code of a refusal.
         if scope["type"] == "websocket":
             return None
         error = unauthenticated(caller)
-        return problem(error.code, error.message)
+        return _Refusal(problem(error.code, error.message), address, REQUEST_COST)
+
+
+class _Refusal(NamedTuple):
+    """The answer to a refused request, who waits for it, and as how many messages it counts; see `Pace`."""
+
+    response: Response
+    payer: Hashable
+    cost: int
 
 
 def _is_for(routes: Sequence[Route], scope: Scope) -> bool:

@@ -25,11 +25,14 @@ class FairTurns:
     milliseconds, and not by a hundred times the work of one.
     """
 
-    __slots__ = ("_began", "_lock", "_spent")
+    __slots__ = ("_began", "_lock", "_long", "_resting", "_spent")
 
     def __init__(self) -> None:
         self._lock = anyio.Lock()
+        self._resting = anyio.Lock()
         self._spent = 0.0
+        # How long the long work must rest; see `run`.
+        self._long = 0.0
         self._began = 0.0
 
     async def pause(self) -> None:
@@ -46,24 +49,27 @@ class FairTurns:
     async def run(self, steps: Generator[None, None, T]) -> T:
         """Take all steps, and pause between them when `pause` would wait. Return what the generator returns.
 
-        After each half millisecond of these steps this rests for as long, since the system would let Redis and the
-        clients wait some milliseconds for the processor if the bridge never slept. On Linux a rest takes 1 to 1.5 ms,
-        since epoll(7) counts whole milliseconds.
+        Work that has taken half a millisecond is long. After each half millisecond of long work, all of it rests for as
+        long, and short work goes on: the system would let Redis and the clients wait some milliseconds for the
+        processor if the bridge never slept. On Linux a rest takes 1 to 1.5 ms, since epoll(7) counts whole
+        milliseconds.
 
         If this is cancelled, the rest of the steps are taken without a pause, so that no work is left half done.
         """
-        since_rest = 0.0
+        taken = 0.0
         try:
             while True:
-                if since_rest >= SECONDS:
-                    await anyio.sleep(SECONDS)
-                    since_rest = 0.0
+                if taken >= SECONDS:
+                    await self._rest()
                 await self.pause()
                 began = time.perf_counter()
                 with self:
                     while not self._is_over:
                         next(steps)
-                since_rest += time.perf_counter() - began
+                turn = time.perf_counter() - began
+                taken += turn
+                if taken >= SECONDS:
+                    self._long += turn
         except StopIteration as end:
             result: T = end.value
             return result
@@ -71,6 +77,12 @@ class FairTurns:
             for _ in steps:
                 pass
             raise
+
+    async def _rest(self) -> None:
+        async with self._resting:
+            if self._long >= SECONDS:
+                await anyio.sleep(SECONDS)
+                self._long -= SECONDS
 
     @property
     def _is_over(self) -> bool:

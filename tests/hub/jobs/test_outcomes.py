@@ -96,14 +96,12 @@ def test_an_outcome_waits_until_all_that_happened_before_it_was_read() -> None:
     """Otherwise a client that returned with its position would miss what was not read."""
     bridge = Bridge()
     client = watching(bridge, events=["*"])
-    deliver_outcome(bridge.fanout, owe(client), hash_of(), "5-0", seen(client))
-    assert client.received() == []
-    (owed,) = client.owed()
+    owed, before = owe(client), seen(client)
+    assert not deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     bridge.publish("4-0", event("progress"))
-    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
-    (owed,) = client.owed()
-    bridge.read_to("5-0")
-    deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", seen(client))
+    assert not deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
+    bridge.read_to("6-0")
+    assert deliver_outcome(bridge.fanout, owed, hash_of(), "5-0", before)
     assert client.received() == [("progress", None), ("completed", "5-0~5")]
 
 
@@ -125,13 +123,12 @@ def test_a_client_that_returns_with_an_outcome_of_the_hash_is_not_told_of_it_aft
 def test_a_job_that_is_gone_is_not_reported_before_an_entry_that_may_be_its_outcome() -> None:
     bridge = Bridge()
     client = watching(bridge)
-    deliver_outcome(bridge.fanout, owe(client), None, "5-0", seen(client))
-    assert client.received() == []
-    (owed,) = client.owed()
+    owed, before = owe(client), seen(client)
+    assert not deliver_outcome(bridge.fanout, owed, None, "5-0", before)
     bridge.publish("4-0", event("failed", failedReason="x"))
     assert client.received() == [("failed", "4-0")]
     bridge.publish("5-0", event("active", "2"))
-    deliver_outcome(bridge.fanout, owed, None, "5-0", seen(client))
+    assert deliver_outcome(bridge.fanout, owed, None, "5-0", before)
     assert client.received() == []
 
 

@@ -188,9 +188,10 @@ class _QueueBeginning:
 
     @property
     def is_here(self) -> bool:
-        """Whether the ack gives a position here: the queue has the job, or an event or outcome to send or withhold.
+        """Whether the ack gives a position in this queue, which has the job or events of it.
 
-        Or the client has a position here. Otherwise it would take an older one from a `pong`, and get events again.
+        It gives none if the job is gone, and nothing is to be sent. But a client with a position here keeps it, or it
+        would take an older one from a `pong`, and get events again.
         """
         has_events = self.stream_ids or self.owed or self.withheld
         return bool(self.snapshot is not None or has_events or self.is_alive or self._after is not None)
@@ -207,8 +208,8 @@ class _QueueBeginning:
         self._read_back(ended, oldest_milliseconds)
         if ended is None or ended.kind.life is Life.GONE:
             self._look_at_hash(transition, oldest_milliseconds)
-        if self._not_to_send is not None:
-            self._subscription.note_delivered(self.queue, self._not_to_send)
+        if self._settled is not None:
+            self._subscription.note_delivered(self.queue, self._settled)
 
     def _read_back(self, ended: Recorded | None, oldest_milliseconds: float) -> None:
         """Choose the past events to send, from the history. They become `stream_ids` and `kinds`.
@@ -271,7 +272,7 @@ class _QueueBeginning:
         return self._finished is not None and sent is not None and sent.get(self.queue) == self._finished
 
     @property
-    def _not_to_send(self) -> str | None:
+    def _settled(self) -> str | None:
         """The `finished_text` of the hash's outcome if the client has it, or if it is too old; otherwise None."""
         return self._finished if self.withheld or self._was_sent else None
 
@@ -294,4 +295,4 @@ class _QueueBeginning:
             at = lower(at, before(self.stream_ids[0]))
         if self.owed:
             at = lower(at, START if self._after is None or self._is_foreign else self._after)
-        return at if self._not_to_send is None else f"{at}~{self._not_to_send}"
+        return at if self._settled is None else f"{at}~{self._settled}"

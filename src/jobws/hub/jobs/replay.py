@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Owed, Replay
     from jobws.hub.jobs.queue_history import KnownStream
+    from jobws.hub.jobs.subscription import Subscription
     from jobws.redis.commands import Entry
 
 
@@ -72,34 +73,45 @@ def _replay_of_job(fanout: Fanout, of: Replay, index: int, entry: Entry | None) 
             client.owe(subscription, queue)
 
 
-def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> None:
+def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, moment: str, known: KnownStream) -> bool:
     """Deliver an outcome that the stream does not have, made from the job's hash, and flush the client's outbox.
+
+    If entries up to `moment` were not published yet, return False, and do nothing: they come first, and one may be the
+    outcome. The caller calls this again when they were published. In all other cases return True.
 
     Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. The
     outcome is looked up again if the queue had a gap since the look-up, since the job may have had another outcome in
-    the gap. So it is if entries up to the look-up were not published yet: one may be the outcome, and they come first.
+    the gap.
 
     Args:
         fanout: Where events pass.
         owed: The subscription and the queue.
         snapshot: The contents of the hash. None means that the job is gone, so that its outcome is `removed`.
-        moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty. The caller has waited
-            until all entries up to this id were published, but only for some seconds, so some may not be published yet.
+        moment: The stream's last id at the time of the snapshot, `0-0` if the stream was empty.
         known: What was known of the queue's stream before the look-up. The stream was not being read again then.
     """
     subscription, queue = owed
     if subscription.ended or not owed.is_due:
-        return
-    fanout.send_held_progress((subscription,))
-    subscription.clear_owed(queue)
-    if not fanout.history.is_current(queue, known.history):
-        subscription.client.owe(subscription, queue)
-        return
+        return True
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
-    if position(fanout.cursors.get(queue, START)) < position(last):
+    is_current = fanout.history.is_current(queue, known.history)
+    if is_current and position(fanout.cursors.get(queue, START)) < position(last):
+        return False
+    fanout.send_held_progress((subscription,))
+    subscription.clear_owed(queue)
+    if is_current:
+        _deliver(fanout, subscription, queue, snapshot, last)
+    else:
         subscription.client.owe(subscription, queue)
-        return
+    return True
+
+
+def _deliver(fanout: Fanout, subscription: Subscription, queue: str, snapshot: JobSnapshot | None, last: str) -> None:
+    """Deliver the outcome that a hash shows, unless the client has it or the job is alive again.
+
+    Everything up to the stream id `last` was published before.
+    """
     request, client = subscription.request, subscription.client
     job_id = (request.key.job_id or "").encode()
     transition = fanout.history.of(queue).last_transition(job_id)

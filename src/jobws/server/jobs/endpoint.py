@@ -2,7 +2,8 @@
 
 `JobClient.complete` answers a request from what the look-up found.
 
-Requests to subscribe that arrive in the same turn of the event loop, from any client, share one look-up and one task.
+Requests to subscribe that arrive in the same turn of the event loop, or while others are looked up, share one look-up
+and one task, from whatever client they come.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 # A request with more subscriptions is answered after the others of its look-up.
 LONG_LIST: Final = 20
+# Requests about other queues wait for a queue that is read late for so long at most.
+SOON_SECONDS: Final = 0.1
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
 _log: Final = logging.getLogger(__name__)
@@ -210,6 +213,11 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         return awaited
 
     async def _ask(self, batch: Waiting) -> Query:
+        """Ask Redis for the jobs of a batch, and wait until what happened before the answer is published.
+
+        If a queue is read late, the requests about it are removed from the batch, and served in a task of their own,
+        unless there are no others.
+        """
         if any(None in pending.queues for _, pending in batch):
             await self._queues.scanned()
         query = self._query(batch)
@@ -223,7 +231,13 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         # Two kinds of events must be published before the answer: those that happened before the snapshots were read,
         # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
-        await self._queues.wait_until_published(ends, query.known)
+        if late := await self._queues.wait_until_published(ends, query.known, SOON_SECONDS):
+            apart = [each for each in batch if None in each[1].queues or not late.isdisjoint(each[1].queues)]
+            if len(apart) < len(batch):
+                batch[:] = [each for each in batch if None not in each[1].queues and late.isdisjoint(each[1].queues)]
+                self._tasks.spawn(self._run, apart)
+            else:
+                await self._queues.wait_until_published(ends, query.known)
         query.keep_answer(look_up)
         return query
 

@@ -118,16 +118,14 @@ class Queues:
     def _is_ready(self, stream: ReadState) -> bool:
         return stream.is_removed or (stream.ready.is_set() and self._fanout.history.filled(stream.queue.label))
 
-    async def wait_until_published(self, ends: Mapping[str, str], known: Mapping[str, KnownStream]) -> None:
-        """Wait until all entries up to these stream ids were published. After LAG_SECONDS, return all the same.
+    async def wait_until_published(
+        self, ends: Mapping[str, str], known: Mapping[str, KnownStream], seconds: float = LAG_SECONDS
+    ) -> set[str]:
+        """Wait until all entries up to these stream ids, by label, were published. Return the labels that take longer.
 
         This does not wait for a queue that is forgotten meanwhile, or whose stream begins again: the new stream may
-        never reach the ids of the old one.
-
-        Args:
-            ends: The stream ids, by label.
-            known: By label, what the hub had of the stream before its stream id in `ends` was read. If the hub has
-                another history now, the stream has begun again.
+        never reach the ids of the old one. `known` is what the hub had of the streams before the stream ids in `ends`
+        were read. If it has another history now, the stream has begun again.
         """
 
         def lags(stream: ReadState, end: str) -> bool:
@@ -143,10 +141,11 @@ class Queues:
         lagging = [(each, end) for label, end in ends.items() if (each := self._streams.get(label)) and lags(each, end)]
         for reader in {self._reader_of[stream] for stream, _ in lagging if stream.is_lazy}:
             reader.wake()
-        with anyio.move_on_after(LAG_SECONDS):
+        with anyio.move_on_after(seconds):
             for stream, end in lagging:
                 while lags(stream, end):
                     await stream.wait_moved()
+        return {stream.queue.label for stream, end in lagging if lags(stream, end)}
 
     def is_wanted(self, queue: str) -> bool:
         """Whether a client waits for the queue's next event, so that the event must be read immediately.

@@ -8,8 +8,9 @@ not closed as a slow one.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
 from msgspec import UNSET
@@ -24,13 +25,14 @@ from jobws.protocol.session import Close
 from jobws.redis.batch_size import batch_size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from jobws.bullmq.store import Store
     from jobws.hub.jobs.client import JobClient
     from jobws.hub.jobs.fanout import Fanout
     from jobws.hub.jobs.missed import Owed, Replay
+    from jobws.hub.jobs.queue_history import KnownStream
     from jobws.hub.outbox import Outbox
     from jobws.protocol.messages import JobSnapshot
     from jobws.redis.commands import Entry
@@ -76,10 +78,8 @@ class ReadingBack:
 
     async def _run(self, client: JobClient) -> None:
         try:
-            await self._empty(client)
-        except Exception:  # noqa: BLE001 - one client's backlog must not end the bridge
-            _log.exception("reading back failed")
-            client.close(FAILED)
+            with _closing_on_error(client):
+                await self._empty(client)
         finally:
             self._busy.discard(client)
         client.outbox.wake()  # a long poll over HTTP waits for this end
@@ -124,22 +124,69 @@ class ReadingBack:
         await self._queues.wait_until_read({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await retry_until_available(lambda: self._store.look_up(by_queue(jobs)))
-        # A hash may show an outcome whose event is not published yet. The event comes first.
         ends = {queue: look_up.ends[queue] for queue, _ in jobs}
-        await self._queues.wait_until_published(ends, known)
-        size = 0
+        outcomes = []
         for each, job in zip(owed, jobs, strict=True):
-            if each.subscription.ended:
+            found = look_up.found.get(job)
+            if not isinstance(found, ItemError):
+                outcomes.append(_Outcome(each, found, look_up.moments[job]))
+            elif each.is_due:
+                each.subscription.clear_owed(each.queue)  # the next sweep looks the job up again
+        if late := await self._deliver(client, outcomes, ends, known):
+            self._spawn(self._deliver_late, client, late, ends, known)
+        return sum(_size(each.snapshot) for each in outcomes)
+
+    async def _deliver(
+        self,
+        client: JobClient,
+        outcomes: Sequence[_Outcome],
+        ends: Mapping[str, str],
+        known: Mapping[str, KnownStream],
+    ) -> list[_Outcome]:
+        """Deliver outcomes, and return those before which events are not published yet after some seconds.
+
+        `ends` are the last ids of the streams at the look-up. `known` is what was known of the streams before.
+        """
+        # A hash may show an outcome whose event is not published yet. The event comes first.
+        await self._queues.wait_until_published({each.owed.queue: ends[each.owed.queue] for each in outcomes}, known)
+        late = []
+        for each in outcomes:
+            if each.owed.subscription.ended:
                 continue  # if its client is gone, waiting for room would never end
             await wait_for_low_water(client.outbox)
-            found = look_up.found.get(job)
-            if isinstance(found, ItemError):
-                if each.is_due:
-                    each.subscription.clear_owed(each.queue)  # the next sweep looks the job up again
-            else:
-                deliver_outcome(self._fanout, each, found, look_up.moments[job], known[each.queue])
-                size += _size(found)
-        return size
+            stream = known[each.owed.queue]
+            if not deliver_outcome(self._fanout, each.owed, each.snapshot, each.moment, stream):
+                late.append(each)
+        return late
+
+    async def _deliver_late(
+        self, client: JobClient, late: list[_Outcome], ends: Mapping[str, str], known: Mapping[str, KnownStream]
+    ) -> None:
+        """Deliver the outcomes that `_deliver` returned, however long this takes. Nothing else waits for them."""
+        with _closing_on_error(client):
+            while late:
+                late = await self._deliver(client, late, ends, known)
+
+
+class _Outcome(NamedTuple):
+    """What the hash of a job showed, for a subscription that is owed the outcome.
+
+    `snapshot` is None if the job was gone. `moment` is the stream's last id at that time.
+    """
+
+    owed: Owed
+    snapshot: JobSnapshot | None
+    moment: str
+
+
+@contextmanager
+def _closing_on_error(client: JobClient) -> Iterator[None]:
+    """Close the client if an error is raised in the context, and log it: its backlog must not end the bridge."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("reading back failed")
+        client.close(FAILED)
 
 
 async def retry_until_available(ask: Callable[[], Awaitable[Answer]]) -> Answer:

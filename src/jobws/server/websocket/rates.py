@@ -22,7 +22,7 @@ SECONDS: Final = 60.0
 # For `Pace`, an HTTP request or a handshake counts as so many messages. A message with one job takes 0.17 ms of CPU, a
 # handshake 0.5 ms, and an HTTP request up to 0.9 ms.
 REQUEST_COST: Final = 3
-# Of a 429 for one more refused token of an address, so that it gets 10 of them a second.
+# A 429 for a refused token counts as so many messages of its own kind: each address gets 10 a second, or waits.
 GUESS_COST: Final = 60
 # So many bytes count as one more message, since 2 KiB of JSON take up to 0.12 ms.
 BYTES_PER_MESSAGE: Final = 2 * 1024
