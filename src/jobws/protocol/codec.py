@@ -186,7 +186,7 @@ def decode_json(text: str, subject: str = "expected one JSON object; this") -> o
         RequestError: `bad-json` or `too-deep`.
     """
     check_levels(text)
-    return _decoded(text, subject)
+    return decode_checked(text, subject)
 
 
 def decode_part(text: bytes, subject: str) -> object:
@@ -199,7 +199,12 @@ def decode_part(text: bytes, subject: str) -> object:
     return decode_json(text.decode(), subject)
 
 
-def _decoded(text: str, subject: str) -> object:
+def decode_checked(text: str, subject: str = "expected one JSON object; this") -> object:
+    """Return the JSON value of a text whose nesting was checked. `subject` begins the sentence of the error `bad-json`.
+
+    Raises:
+        RequestError: `bad-json`.
+    """
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
@@ -239,11 +244,11 @@ def decode_list(text: str, subject: str, most: int, items: str) -> Iterator[str]
     try:
         values = msgspec.json.decode(text, type=list[msgspec.Raw])
     except msgspec.ValidationError:
-        values = _decoded(text, subject)
+        values = decode_checked(text, subject)
     except msgspec.DecodeError as error:
         if len(text) > LENIENT_CHARACTERS:
             raise bad_json(text, subject, error) from None
-        values = _decoded(text, subject)
+        values = decode_checked(text, subject)
     if not isinstance(values, list):
         raise RequestError("bad-data", f"{subject} must be a list, not {type_name(values)}")
     if len(values) > most:

@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 from jobws.errors import RequestError
 from jobws.protocol import request_fields, requests
 from jobws.protocol.close_codes import CloseCode
-from jobws.protocol.codec import Frame, decode_json, encode
+from jobws.protocol.codec import Frame, decode_checked, encode
 from jobws.protocol.echo import echoed
 from jobws.protocol.identifiers import is_text, type_name
 from jobws.protocol.messages import Error, ErrorData, Ref
@@ -240,7 +240,7 @@ def _envelope(message: str | bytes) -> dict[str, object]:
     # First, so that a message that is nested too deep is refused for that.
     check_levels(message)
     deque(check_marks(message, MAX_MESSAGE_MARKS, "a message"), maxlen=0)
-    value = decode_json(message)
+    value = decode_checked(message)
     if not isinstance(value, dict):
         raise RequestError("not-an-object", f"expected a JSON object, got {type_name(value)}")
     return value
