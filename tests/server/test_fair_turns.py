@@ -83,6 +83,10 @@ def steps(taken: list[int], count: int) -> Generator[None, None, str]:
     return "done"
 
 
+def nothing() -> Generator[None, None, None]:
+    yield
+
+
 def test_other_tasks_run_between_the_steps_of_long_work() -> None:
     taken: list[int] = []
     between: list[int] = []
@@ -129,8 +133,8 @@ def test_short_work_goes_on_while_long_work_rests() -> None:
             nursery.start_soon(turns.run, steps(taken, 100))
             await wait_all_tasks_blocked()  # it rests
             began = trio.current_time()
-            for _ in range(5):
-                await turns.run(steps([], 2))
+            for _ in range(CLIENTS):
+                await turns.run(nothing())
             waited = trio.current_time() - began
             assert 5 <= len(taken) < 100
             nursery.cancel_scope.cancel()

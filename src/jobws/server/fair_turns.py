@@ -25,14 +25,14 @@ class FairTurns:
     milliseconds, and not by a hundred times the work of one.
     """
 
-    __slots__ = ("_began", "_lock", "_long", "_resting", "_spent")
+    __slots__ = ("_began", "_lock", "_rest_due", "_resting", "_spent")
 
     def __init__(self) -> None:
         self._lock = anyio.Lock()
         self._resting = anyio.Lock()
         self._spent = 0.0
-        # How long the long work must rest; see `run`.
-        self._long = 0.0
+        # In seconds: for how long long work must still rest; see `run`.
+        self._rest_due = 0.0
         self._began = 0.0
 
     async def pause(self) -> None:
@@ -69,7 +69,7 @@ class FairTurns:
                 turn = time.perf_counter() - began
                 taken += turn
                 if taken >= SECONDS:
-                    self._long += turn
+                    self._rest_due += min(turn, SECONDS)  # no more than the next rest takes off
         except StopIteration as end:
             result: T = end.value
             return result
@@ -80,9 +80,9 @@ class FairTurns:
 
     async def _rest(self) -> None:
         async with self._resting:
-            if self._long >= SECONDS:
+            if self._rest_due >= SECONDS:
                 await anyio.sleep(SECONDS)
-                self._long -= SECONDS
+                self._rest_due -= SECONDS
 
     @property
     def _is_over(self) -> bool:

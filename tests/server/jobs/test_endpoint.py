@@ -42,11 +42,11 @@ def test_a_look_up_has_two_hundred_subscriptions_or_one_request(sizes: list[int]
 
 
 class World:
-    """An endpoint, with a Redis that takes 10 ms to answer, and queues of which `late` are published 3 s later."""
+    """An endpoint, and a Redis that takes 10 ms to answer. `late` says after how many seconds queues are published."""
 
-    def __init__(self, nursery: trio.Nursery, late: Collection[str] = ()) -> None:
+    def __init__(self, nursery: trio.Nursery, **late: float) -> None:
         self.bridge = Bridge()
-        self.late = frozenset(late)
+        self.late = {queue: trio.current_time() + seconds for queue, seconds in late.items()}
         self.look_ups: list[Mapping[str, Collection[str]]] = []
         self.by_label = self.nameable = self.bridge.queues
         tasks: Any = SimpleNamespace(are_running=True, spawn=nursery.start_soon)
@@ -73,10 +73,10 @@ class World:
         pass
 
     async def wait_until_published(self, ends: Mapping[str, str], known: object, seconds: float = 5.0) -> set[str]:
-        late = self.late & ends.keys()
-        if late:
-            await trio.sleep(min(seconds, 3.0))
-        return set(late) if seconds < 3.0 else set()
+        late = {queue: at for queue, at in self.late.items() if queue in ends}
+        with trio.move_on_after(seconds):
+            await trio.sleep_until(max(late.values(), default=0.0))
+        return {queue for queue, at in late.items() if trio.current_time() < at}
 
     async def answered_after(self, **data: Any) -> float:
         """Subscribe, and return the seconds until the answer."""
@@ -100,21 +100,28 @@ def test_requests_that_come_while_others_are_looked_up_share_one_look_up() -> No
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-def test_a_queue_that_is_read_late_holds_up_requests_about_other_queues_for_a_moment() -> None:
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        ({"analyzer": 3.0}, {"http": 0.1, "analyzer": 3.0, "any": 3.0}),
+        ({"analyzer": 3.0, "http": 0.5}, {"http": 0.5, "analyzer": 3.0, "any": 3.0}),
+    ],
+)
+def test_a_queue_that_is_read_late_holds_up_no_request_about_another_one(
+    late: dict[str, float], expected: dict[str, float]
+) -> None:
     took: dict[str, float] = {}
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            world = World(nursery, late=["analyzer"])
+            world = World(nursery, **late)
 
             async def ask(name: str, **data: Any) -> None:
                 took[name] = await world.answered_after(**data)
 
-            nursery.start_soon(lambda: ask("late", queue="analyzer"))
-            nursery.start_soon(lambda: ask("other", queue="http"))
+            nursery.start_soon(lambda: ask("analyzer", queue="analyzer"))
+            nursery.start_soon(lambda: ask("http", queue="http"))
             nursery.start_soon(lambda: ask("any"))
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert took["other"] < 0.2
-    assert took["late"] == pytest.approx(took["any"], abs=0.1)
-    assert 3 <= took["late"] < 4
+    assert took == {name: pytest.approx(seconds, abs=0.15) for name, seconds in expected.items()}

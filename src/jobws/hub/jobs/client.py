@@ -90,7 +90,7 @@ class JobClient(Client[Request, PendingSubscription]):
 
     @property
     def awaits_missed_outcomes(self) -> bool:
-        """Whether outcomes that were missed are still being looked up in a queue of an acknowledged subscription."""
+        """Whether an outcome that was missed is owed to an acknowledged subscription, or is still being looked up."""
         return are_outcomes_missed(self._subscriptions, self._fanout)
 
     def _serve(self, request: Request) -> Generator[None, None, PendingSubscription | None]:

@@ -51,9 +51,12 @@ def positions(subscriptions: Iterable[Subscription], fanout: Fanout) -> Cursor:
 
 
 def are_outcomes_missed(subscriptions: Iterable[Subscription], fanout: Fanout) -> bool:
-    """Whether outcomes that were missed are still looked up in a queue of one of the acknowledged subscriptions."""
+    """Whether an outcome is owed to an acknowledged subscription, or is still looked up in one of its queues."""
     unknown = fanout.without_position
-    return bool(unknown) and any(each.acked and not unknown.isdisjoint(each.queues(unknown)) for each in subscriptions)
+    return any(
+        each.acked and (each.owed or (unknown and not unknown.isdisjoint(each.queues(unknown))))
+        for each in subscriptions
+    )
 
 
 def now_in(queue: str, fanout: Fanout) -> str:

@@ -80,8 +80,8 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
     outcome. The caller calls this again when they were published. In all other cases return True.
 
     Nothing is delivered if the outcome came meanwhile, if the client already has it, or if the job is alive again. The
-    outcome is looked up again if the queue had a gap since the look-up, since the job may have had another outcome in
-    the gap.
+    outcome is looked up again if the queue had a gap since the look-up, or was read from an earlier id on, since the
+    job may have had another outcome there.
 
     Args:
         fanout: Where events pass.
@@ -95,8 +95,10 @@ def deliver_outcome(fanout: Fanout, owed: Owed, snapshot: JobSnapshot | None, mo
         return True
     # `moment` is 0-0 if the stream was emptied, and too low if the stream began again with lower ids.
     last = later(moment, known.cursor)
-    is_current = fanout.history.is_current(queue, known.history)
-    if is_current and position(fanout.cursors.get(queue, START)) < position(last):
+    cursor = position(fanout.cursors.get(queue, START))
+    # A cursor that went back may never come so far again.
+    is_current = fanout.history.is_current(queue, known.history) and cursor >= position(known.cursor)
+    if is_current and cursor < position(last):
         return False
     fanout.send_held_progress((subscription,))
     subscription.clear_owed(queue)

@@ -2,8 +2,8 @@
 
 `JobClient.complete` answers a request from what the look-up found.
 
-Requests to subscribe that arrive in the same turn of the event loop, or while others are looked up, share one look-up
-and one task, from whatever client they come.
+Requests to subscribe that arrive in the same turn of the event loop, or within 2 ms while others are looked up, share
+one look-up and one task, from whatever client they come.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobws.server.websocket.asked_client import judge_client
 from jobws.server.websocket.clients import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import TypeAlias
 
     from jobws.access.sights import AnySight
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 SUBSCRIPTIONS_PER_LOOK_UP: Final = 200
 # A request with more subscriptions is answered after the others of its look-up.
 LONG_LIST: Final = 20
-# Requests about other queues wait for a queue that is read late for so long at most.
+# A request waits for so long at most for a queue that it is not about, and that is read late.
 SOON_SECONDS: Final = 0.1
 INTERNAL: Final = ItemError("internal", "the bridge failed to look up this subscription")
 
@@ -215,8 +215,7 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
     async def _ask(self, batch: Waiting) -> Query:
         """Ask Redis for the jobs of a batch, and wait until what happened before the answer is published.
 
-        If a queue is read late, the requests about it are removed from the batch, and served in a task of their own,
-        unless there are no others.
+        Requests that would wait for a queue that is read late are removed from the batch; see `_set_apart`.
         """
         if any(None in pending.queues for _, pending in batch):
             await self._queues.scanned()
@@ -232,14 +231,25 @@ class JobEndpoint(Endpoint[JobClient, PendingSubscription]):
         # and those up to the positions that clients have from other bridges.
         ends = {queue: look_up.ends[queue] for queue in query.queues if queue in look_up.ends}
         if late := await self._queues.wait_until_published(ends, query.known, SOON_SECONDS):
-            apart = [each for each in batch if None in each[1].queues or not late.isdisjoint(each[1].queues)]
-            if len(apart) < len(batch):
-                batch[:] = [each for each in batch if None not in each[1].queues and late.isdisjoint(each[1].queues)]
-                self._tasks.spawn(self._run, apart)
-            else:
-                await self._queues.wait_until_published(ends, query.known)
+            awaited = self._set_apart(batch, late)
+            await self._queues.wait_until_published({queue: ends[queue] for queue in awaited}, query.known)
         query.keep_answer(look_up)
         return query
+
+    def _set_apart(self, batch: Waiting, late: set[str]) -> Collection[str]:
+        """Have requests about different queues that are read late served in tasks of their own.
+
+        Those that stay in the batch are about none of them, or all about the same ones. These are returned.
+        """
+        by_queues: dict[frozenset[str], Waiting] = {}
+        for each in batch:
+            named = each[1].queues
+            by_queues.setdefault(frozenset(late if None in named else late & named), []).append(each)
+        awaited = min(by_queues, key=len)
+        batch[:] = by_queues.pop(awaited)
+        for apart in by_queues.values():
+            self._tasks.spawn(self._run, apart)
+        return awaited
 
 
 def divide(batch: Waiting) -> tuple[Waiting, Waiting]:

@@ -20,6 +20,7 @@ from jobws.bullmq.snapshot import by_queue
 from jobws.errors import RedisUnavailableError
 from jobws.hub.jobs.replay import deliver_outcome, replay
 from jobws.protocol.close_codes import CloseCode
+from jobws.protocol.identifiers import START, later
 from jobws.protocol.messages import ItemError
 from jobws.protocol.session import Close
 from jobws.redis.batch_size import batch_size
@@ -69,6 +70,8 @@ class ReadingBack:
         self._store = store
         self._spawn = spawn
         self._busy: set[JobClient] = set()
+        # The clients for which `_deliver_late` was started.
+        self._with_late: set[JobClient] = set()
 
     def start(self, client: JobClient) -> None:
         """Start a task that empties the client's backlog, unless such a task is running. Returns immediately."""
@@ -124,59 +127,66 @@ class ReadingBack:
         await self._queues.wait_until_read({queue for queue, _ in jobs})
         known = {queue: self._fanout.known(queue) for queue, _ in jobs}
         look_up = await retry_until_available(lambda: self._store.look_up(by_queue(jobs)))
-        ends = {queue: look_up.ends[queue] for queue, _ in jobs}
         outcomes = []
         for each, job in zip(owed, jobs, strict=True):
             found = look_up.found.get(job)
             if not isinstance(found, ItemError):
-                outcomes.append(_Outcome(each, found, look_up.moments[job]))
+                outcomes.append(_Outcome(each, found, later(look_up.moments[job], known[each.queue].cursor)))
             elif each.is_due:
                 each.subscription.clear_owed(each.queue)  # the next sweep looks the job up again
-        if late := await self._deliver(client, outcomes, ends, known):
-            self._spawn(self._deliver_late, client, late, ends, known)
+        late = await self._deliver(client, outcomes, known)
+        if late and client not in self._with_late:
+            self._with_late.add(client)
+            self._spawn(self._deliver_late, client, late, known)
+            late = []
+        while late:  # results that wait take memory, so a client has only one task for them
+            late = await self._deliver(client, late, known)
         return sum(_size(each.snapshot) for each in outcomes)
 
     async def _deliver(
-        self,
-        client: JobClient,
-        outcomes: Sequence[_Outcome],
-        ends: Mapping[str, str],
-        known: Mapping[str, KnownStream],
+        self, client: JobClient, outcomes: Sequence[_Outcome], known: Mapping[str, KnownStream]
     ) -> list[_Outcome]:
         """Deliver outcomes, and return those before which events are not published yet after some seconds.
 
-        `ends` are the last ids of the streams at the look-up. `known` is what was known of the streams before.
+        `known` is, by label, what was known of the streams before the look-up.
         """
+        ends: dict[str, str] = {}
+        for each in outcomes:
+            ends[each.owed.queue] = later(ends.get(each.owed.queue, START), each.last)
         # A hash may show an outcome whose event is not published yet. The event comes first.
-        await self._queues.wait_until_published({each.owed.queue: ends[each.owed.queue] for each in outcomes}, known)
+        lagging = await self._queues.wait_until_published(ends, known)
         late = []
         for each in outcomes:
-            if each.owed.subscription.ended:
+            subscription, queue = each.owed
+            if subscription.ended:
                 continue  # if its client is gone, waiting for room would never end
             await wait_for_low_water(client.outbox)
-            stream = known[each.owed.queue]
-            if not deliver_outcome(self._fanout, each.owed, each.snapshot, each.moment, stream):
+            if deliver_outcome(self._fanout, each.owed, each.snapshot, each.last, known[queue]):
+                continue
+            if queue in lagging:
                 late.append(each)
+            else:  # nothing would end the wait
+                subscription.clear_owed(queue)
+                client.owe(subscription, queue)
         return late
 
-    async def _deliver_late(
-        self, client: JobClient, late: list[_Outcome], ends: Mapping[str, str], known: Mapping[str, KnownStream]
-    ) -> None:
-        """Deliver the outcomes that `_deliver` returned, however long this takes. Nothing else waits for them."""
+    async def _deliver_late(self, client: JobClient, late: list[_Outcome], known: Mapping[str, KnownStream]) -> None:
+        """Deliver the outcomes that `_deliver` returned, however long this takes."""
         with _closing_on_error(client):
             while late:
-                late = await self._deliver(client, late, ends, known)
+                late = await self._deliver(client, late, known)
+        self._with_late.discard(client)
 
 
 class _Outcome(NamedTuple):
     """What the hash of a job showed, for a subscription that is owed the outcome.
 
-    `snapshot` is None if the job was gone. `moment` is the stream's last id at that time.
+    `snapshot` is None if the job was gone. `last` is the highest id of the stream that was known by then.
     """
 
     owed: Owed
     snapshot: JobSnapshot | None
-    moment: str
+    last: str
 
 
 @contextmanager

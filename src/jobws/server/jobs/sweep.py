@@ -118,7 +118,7 @@ class Sweeper:
             except RedisUnavailableError as error:
                 _log.debug("the sweep waits: %s", error)
                 return False
-            await self._queues.wait_until_published(look_up.ends, known)
+            await self._queues.wait_until_published({queue: look_up.ends[queue]}, known)
             turn = Turn()
             for all_read in find_missed_outcomes(self._fanout, queue, some, look_up):
                 complete = complete and all_read
