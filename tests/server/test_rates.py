@@ -176,10 +176,10 @@ async def test_a_guess_too_many_waits_for_longer_and_nobody_else_with_its_addres
 
         assert await took(guess_thrice) >= (2 * 60 - 10) / 100
         async with anyio.create_task_group() as group:
-            group.start_soon(anyio.to_thread.run_sync, guess)
-            group.start_soon(anyio.to_thread.run_sync, guess)
+            for _ in range(4):  # which owe 2.4 s
+                group.start_soon(anyio.to_thread.run_sync, guess)
             for _ in range(3):
-                assert await took(send_no_token) < 60 / 100
+                assert await took(send_no_token) < 1.5
 
 
 async def test_items_of_a_list_wait_over_http_too(redis: Redis) -> None:
