@@ -192,6 +192,7 @@ async def test_a_reload_shows_the_same(redis: Redis, chromium: Chromium) -> None
         begin(redis, "http", "7")
         finish(redis, "http", "7", 42)
         await says(page, ".jobhead .chip", "completed")
+        await page.until(f"{EVENTS}.length === 3")  # the chip may tell of the end before the events come
         before = await page.run(EVENTS)
         await chromium.run(page.tab.reload)
         await says(page, ".jobhead .chip", "completed")
