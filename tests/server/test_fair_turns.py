@@ -107,19 +107,25 @@ def test_other_tasks_run_between_the_steps_of_long_work() -> None:
     assert taken == list(range(100))
 
 
-@pytest.mark.parametrize("works", [1, 2, 5])
-def test_long_work_rests_for_half_of_the_time(works: int) -> None:
-    """However much of it there is."""
+def rests_of(works: int, count: int) -> float:
+    """Return how many times work rests that is done at the same time, in `count` steps each."""
 
     async def main() -> float:
         turns = FairTurns()
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for _ in range(works):
-                nursery.start_soon(turns.run, steps([], 100))
+                nursery.start_soon(turns.run, steps([], count))
         return trio.current_time() - began  # the clock of the test counts rests alone
 
-    rests = trio.run(main, clock=MockClock(autojump_threshold=0)) / SECONDS
+    return trio.run(main, clock=MockClock(autojump_threshold=0)) / SECONDS
+
+
+@pytest.mark.parametrize("works", [1, 2, 5])
+def test_long_work_rests_for_half_of_the_time(works: int) -> None:
+    """However much of it there is."""
+
+    rests = rests_of(works, 100)
     # A step takes a fifth of a turn. A turn may be one step longer, or shorter if the machine is busy.
     assert works * 100 / 6 - 1 <= rests <= works * 100 / 4
 
@@ -144,15 +150,7 @@ def test_short_work_goes_on_while_long_work_rests() -> None:
 
 
 def test_short_work_of_many_clients_does_not_rest() -> None:
-    async def main() -> float:
-        turns = FairTurns()
-        began = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for _ in range(CLIENTS):
-                nursery.start_soon(turns.run, steps([], 2))
-        return trio.current_time() - began
-
-    rests = trio.run(main, clock=MockClock(autojump_threshold=0)) / SECONDS
+    rests = rests_of(CLIENTS, 2)
     assert rests <= CLIENTS / 4, "a busy machine may make some of it long"
 
 

@@ -38,7 +38,7 @@ Answer = TypeVar("Answer", covariant=True)
 # The jobs of one round trip: for each of its transactions, the label of a queue and job ids.
 _Batch: TypeAlias = "list[tuple[str, Sequence[str]]]"
 
-# At most so many jobs are read in one round trip, whose replies are parsed in one step of up to 0.9 ms.
+# At most so many jobs are read in one round trip, whose replies are parsed in one step: 200 took up to 1.7 ms.
 IDS_PER_TRANSACTION: Final = 100
 TRANSACTIONS_PER_BATCH: Final = 50
 # A caller gets its answer when its whole round has ended. With this limit, a caller with few jobs does not wait for

@@ -61,6 +61,6 @@ class World:
             self.client.hub_client.owe(subscription, str(subscription.request.key.queue))
         self.reading_back.start(self.client.hub_client)
 
-    async def read(self, stream_id: str, queue: str) -> None:
+    def read(self, stream_id: str, queue: str) -> None:
         self.bridge.read_to(stream_id, queue)
         self.queues._streams[queue].moved()

@@ -50,7 +50,7 @@ def test_an_outcome_of_a_queue_that_is_read_late_comes_as_soon_as_that_is_read_a
             world.ends = {"http": "5-0", "analyzer": "99-0"}
             world.found["analyzer", "1"] = None
             await trio.sleep(60)
-            await world.read("9-0", "analyzer")
+            world.read("9-0", "analyzer")
             await trio.sleep(6)
             assert received(world) == [("analyzer", "completed", "9-0~5")]
             assert world.look_ups == 1

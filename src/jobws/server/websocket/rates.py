@@ -24,7 +24,7 @@ SECONDS: Final = 60.0
 REQUEST_COST: Final = 3
 # A 429 for a refused token counts as so many messages of its own kind: each address gets 10 a second, or waits.
 GUESS_COST: Final = 60
-# So many bytes count as one more message, since 2 KiB of JSON take up to 0.12 ms.
+# So many bytes count as one more message, since 4 KiB of JSON take up to 0.25 ms.
 BYTES_PER_MESSAGE: Final = 2 * 1024
 # So many items of a list count as one more message: each takes a fifth of what a message with one job takes.
 ITEMS_PER_MESSAGE: Final = 5
