@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,24 +16,38 @@ if TYPE_CHECKING:
 
 CLIENTS = 20
 MESSAGES = 5
+STEPS_OF_TURN = 4
 
 
-def work(turns: FairTurns) -> None:
-    """Take a little more than the time of a turn."""
-    with turns:
-        ends = time.perf_counter() + SECONDS
-        while time.perf_counter() <= ends:
-            pass
+class Processor:
+    """A clock that goes on only when work is done, so that a busy machine makes no work longer."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.turns = FairTurns(lambda: self.seconds)
+
+    def work(self) -> None:
+        """Take a little more than the time of a turn."""
+        with self.turns:
+            self.seconds += 1.04 * SECONDS
+
+    def steps(self, taken: list[int], count: int) -> Generator[None, None, str]:
+        """Take a little more than a quarter of the time of a turn in each step."""
+        for number in range(count):
+            self.seconds += 0.26 * SECONDS
+            taken.append(number)
+            yield
+        return "done"
 
 
 def test_other_tasks_run_between_the_messages_of_clients() -> None:
     done: list[int] = []
     between: list[int] = []
 
-    async def client(turns: FairTurns, number: int) -> None:
+    async def client(processor: Processor, number: int) -> None:
         for _ in range(MESSAGES):
-            await turns.pause()
-            work(turns)
+            await processor.turns.pause()
+            processor.work()
             done.append(number)
 
     async def other() -> None:
@@ -44,12 +57,12 @@ def test_other_tasks_run_between_the_messages_of_clients() -> None:
             between.append(len(done) - before)
 
     async def main() -> None:
-        turns = FairTurns()
-        work(turns)
+        processor = Processor()
+        processor.work()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other)
             for number in range(CLIENTS):
-                nursery.start_soon(client, turns, number)
+                nursery.start_soon(client, processor, number)
 
     trio.run(main)
     # Within one round of the event loop, the client that had the turn before may be followed by the next one.
@@ -59,32 +72,17 @@ def test_other_tasks_run_between_the_messages_of_clients() -> None:
 
 def test_work_that_takes_no_time_lets_nobody_wait() -> None:
     async def main() -> None:
-        turns = FairTurns()
+        processor = Processor()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await turns.pause()  # would raise if it let other tasks run
+            await processor.turns.pause()  # would raise if it let other tasks run
             assert not scope.cancelled_caught
-            work(turns)
-            await turns.pause()
+            processor.work()
+            await processor.turns.pause()
             raise AssertionError("it did not wait")
         assert scope.cancelled_caught
 
     trio.run(main)
-
-
-def steps(taken: list[int], count: int) -> Generator[None, None, str]:
-    """Take a fifth of the time of a turn in each step."""
-    for number in range(count):
-        ends = time.perf_counter() + SECONDS / 5
-        while time.perf_counter() <= ends:
-            pass
-        taken.append(number)
-        yield
-    return "done"
-
-
-def nothing() -> Generator[None, None, None]:
-    yield
 
 
 def test_other_tasks_run_between_the_steps_of_long_work() -> None:
@@ -98,12 +96,13 @@ def test_other_tasks_run_between_the_steps_of_long_work() -> None:
             between.append(len(taken) - before)
 
     async def main() -> None:
+        processor = Processor()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other)
-            assert await FairTurns().run(steps(taken, 100)) == "done"
+            assert await processor.turns.run(processor.steps(taken, 100)) == "done"
 
     trio.run(main)
-    assert max(between) <= 10  # two turns
+    assert max(between) == STEPS_OF_TURN
     assert taken == list(range(100))
 
 
@@ -111,56 +110,52 @@ def rests_of(works: int, count: int) -> float:
     """Return how many times work rests that is done at the same time, in `count` steps each."""
 
     async def main() -> float:
-        turns = FairTurns()
+        processor = Processor()
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for _ in range(works):
-                nursery.start_soon(turns.run, steps([], count))
+                nursery.start_soon(processor.turns.run, processor.steps([], count))
         return trio.current_time() - began  # the clock of the test counts rests alone
 
     return trio.run(main, clock=MockClock(autojump_threshold=0)) / SECONDS
 
 
 @pytest.mark.parametrize("works", [1, 2, 5])
-def test_long_work_rests_for_half_of_the_time(works: int) -> None:
+def test_long_work_rests_after_each_turn(works: int) -> None:
     """However much of it there is."""
+    assert rests_of(works, 100) == pytest.approx(works * 100 / STEPS_OF_TURN)
 
-    rests = rests_of(works, 100)
-    # A step takes a fifth of a turn. A turn may be one step longer, or shorter if the machine is busy.
-    assert works * 100 / 6 - 1 <= rests <= works * 100 / 4
+
+def test_short_work_of_many_clients_does_not_rest() -> None:
+    assert rests_of(CLIENTS, STEPS_OF_TURN // 2) == 0.0
 
 
 def test_short_work_goes_on_while_long_work_rests() -> None:
     taken: list[int] = []
 
-    async def main() -> float:
-        turns = FairTurns()
+    async def main() -> None:
+        processor = Processor()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(turns.run, steps(taken, 100))
-            await wait_all_tasks_blocked()  # it rests
+            nursery.start_soon(processor.turns.run, processor.steps(taken, 100))
+            await wait_all_tasks_blocked()  # it rests, until the clock of the test goes on
             began = trio.current_time()
             for _ in range(CLIENTS):
-                await turns.run(nothing())
-            waited = trio.current_time() - began
-            assert 5 <= len(taken) < 100
+                await processor.turns.run(processor.steps([], 1))
+            assert trio.current_time() == began
+            assert len(taken) == STEPS_OF_TURN
             nursery.cancel_scope.cancel()
-        return waited
 
-    assert trio.run(main, clock=MockClock(autojump_threshold=1)) == 0.0
-
-
-def test_short_work_of_many_clients_does_not_rest() -> None:
-    rests = rests_of(CLIENTS, 2)
-    assert rests <= CLIENTS / 4, "a busy machine may make some of it long"
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def test_work_that_is_cancelled_is_done_to_its_end() -> None:
     taken: list[int] = []
 
     async def main() -> None:
+        processor = Processor()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await FairTurns().run(steps(taken, 100))
+            await processor.turns.run(processor.steps(taken, 100))
         assert scope.cancelled_caught
 
     trio.run(main)

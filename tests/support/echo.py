@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
@@ -74,7 +75,7 @@ async def echo_server(app: Any = echo, *, addresses: AddressLimit | None = None,
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         limits = Settings(**{"shutdown_seconds": 0.5, **settings})
-        transport = Transport(app, limits, addresses or unlimited(), FairTurns())
+        transport = Transport(app, limits, addresses or unlimited(), FairTurns(time.perf_counter))
         tasks.start_soon(partial(transport.serve, listener, stop))
         yield port
         stop.set()

@@ -117,7 +117,7 @@ class Bridge:
             discovers=discover,
         )
         payloads = Payloads(settings.max_result_bytes, privacy)
-        self._tasks, self.turns = Tasks(), FairTurns()
+        self._tasks, self.turns = Tasks(), FairTurns(time.perf_counter)
         verified = authentication_of(settings, intervals, authenticate, authorize)
         self._keys = verified if isinstance(verified, KeyAuthentication) else None
         holes, job_logs = Holes(), JobLogSchedule(intervals.job_log_hold_seconds)

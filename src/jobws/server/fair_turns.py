@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -11,7 +10,7 @@ import anyio.lowlevel
 from jobws.turn import SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 
@@ -23,11 +22,15 @@ class FairTurns:
     without waiting. `run` does both for work in short steps. Clients for whose work there was no time are served in the
     order in which they came. So a hundred clients that send as fast as they can delay an event of a job by a few
     milliseconds, and not by a hundred times the work of one.
+
+    Args:
+        clock: Returns seconds that never go back. It measures the work.
     """
 
-    __slots__ = ("_began", "_lock", "_rest_due", "_resting", "_spent")
+    __slots__ = ("_began", "_clock", "_lock", "_rest_due", "_resting", "_spent")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._lock = anyio.Lock()
         self._resting = anyio.Lock()
         self._spent = 0.0
@@ -62,11 +65,11 @@ class FairTurns:
                 if taken >= SECONDS:
                     await self._rest()
                 await self.pause()
-                began = time.perf_counter()
+                began = self._clock()
                 with self:
                     while not self._is_over:
                         next(steps)
-                turn = time.perf_counter() - began
+                turn = self._clock() - began
                 taken += turn
                 if taken >= SECONDS:
                     self._rest_due += min(turn, SECONDS)  # no more than the next rest takes off
@@ -86,10 +89,10 @@ class FairTurns:
 
     @property
     def _is_over(self) -> bool:
-        return self._spent + time.perf_counter() - self._began >= SECONDS
+        return self._spent + self._clock() - self._began >= SECONDS
 
     def __enter__(self) -> None:
-        self._began = time.perf_counter()
+        self._began = self._clock()
 
     def __exit__(self, *_: object) -> None:
-        self._spent += time.perf_counter() - self._began
+        self._spent += self._clock() - self._began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,10 @@ class World:
         tasks: Any = SimpleNamespace(are_running=True, spawn=nursery.start_soon)
         settings: Any = SimpleNamespace(join_seconds=10)
         unused: Any = None
+        turns = FairTurns(time.perf_counter)
         world: Any = self
         self.endpoint = JobEndpoint(
-            *(settings, self.bridge.fanout, world, world, unused, 1.0, unused, tasks, unused, FairTurns())
+            *(settings, self.bridge.fanout, world, world, unused, 1.0, unused, tasks, unused, turns)
         )
 
     async def look_up(self, job_ids: Mapping[str, Collection[str]], sought: Collection[str]) -> LookUp:

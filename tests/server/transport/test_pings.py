@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack
 
 import trio
@@ -23,13 +24,13 @@ def _pings(ping_seconds: float, seconds: float) -> list[int]:
     settings = Settings(ping_seconds=ping_seconds, silence_seconds=1000)
 
     async def main(stack: ExitStack) -> list[int]:
-        transport = Transport(None, settings, unlimited(), FairTurns())
+        transport = Transport(None, settings, unlimited(), FairTurns(time.perf_counter))
         peers = []
         for _ in range(COUNT):
             ours, theirs = (stack.enter_context(sock) for sock in socket.socketpair())
             ours.setblocking(False)
             theirs.setblocking(False)
-            connection = WebSocketConnection(ours, settings, spawn=lambda *_: None, turns=FairTurns())
+            connection = WebSocketConnection(ours, settings, spawn=lambda *_: None, turns=FairTurns(time.perf_counter))
             connection.open([])
             transport._websockets.add(connection)
             peers.append(theirs)
