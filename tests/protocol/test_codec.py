@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
+from math import inf
 
 import msgspec
 import pytest
@@ -91,6 +92,9 @@ def test_a_message_of_another_shape_is_told_from_what_is_no_json() -> None:
         decode_as("[", list[int])
     assert not isinstance(refused.value, msgspec.ValidationError)
     assert decode_as(rb'["\ud800"]', list[str]) == ["\ud800"]
+    assert decode_as("[1e999, -1e999, 12, 1" + "0" * 5000 + "]", list[float]) == [inf, -inf, 12, inf]
+    with pytest.raises(msgspec.ValidationError):
+        decode_as("[1e999]", dict[str, int])
 
 
 def test_numbers_beside_what_msgspec_refuses_are_those_of_json() -> None:

@@ -31,7 +31,6 @@ encode_json: Final = msgspec.json.Encoder().encode
 """Returns a value as JSON in UTF-8. Raises UnicodeEncodeError for text with lone surrogates."""
 _check_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
-
 # If msgspec refuses a list, Python's parser reads it, unless it has more characters than this.
 LENIENT_CHARACTERS: Final = 64 * 1024
 # Each comma may begin an item, and a megabyte of `0,` takes 20 ms. A megabyte of log records has up to 50,000 commas.
@@ -39,7 +38,6 @@ MAX_COMMAS: Final = 100_000
 
 _HEADER_16: Final = struct.Struct("!BBH").pack
 _HEADER_64: Final = struct.Struct("!BBQ").pack
-
 
 # A larger payload is not copied into each of its frames, which may have different heads.
 SHARED_BYTES: Final = 16 * 1024
@@ -267,7 +265,7 @@ def _lenient(text: str) -> object:
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
     """Return a message of the bridge, decoded as `shape`.
 
-    Escaped lone surrogates are accepted, too, since results of workers may contain them, although msgspec refuses them.
+    Values of workers may contain escaped lone surrogates, and numbers so large that they become infinity: it is JSON.
 
     Raises:
         msgspec.ValidationError: The message has another shape.
@@ -277,13 +275,17 @@ def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
         raise msgspec.DecodeError(f"it is nested deeper than {MAX_FRAME_LEVELS} levels")
     try:
         return msgspec.json.decode(text, type=shape)
-    except msgspec.ValidationError:
-        raise
     except msgspec.DecodeError:
-        try:
-            return msgspec.convert(json.loads(text if isinstance(text, str) else text.decode()), shape)
-        except ValueError as error:
-            raise msgspec.DecodeError(str(error)) from None
+        pass
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode(), parse_int=_integer_or_infinity)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return msgspec.convert(value, shape)
+
+
+def _integer_or_infinity(text: str) -> float:
+    return int(text) if len(text) <= 640 else float(text)  # Python converts 640 digits, however it is configured
 
 
 def _finite(text: str) -> float:
