@@ -52,7 +52,20 @@ async def passed(client: str | None, header: str | None, **settings: Any) -> Sco
         ("2001:db8::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("10.0.0.1", "127.0.0.1", None),
         ("10.0.0.1", "10.0.0.2", None),
-        ("10.0.0.1", "192.0.2.9, unknown", None),
+        ("10.0.0.1", "192.0.2.9:1000", "192.0.2.9"),
+        ("10.0.0.1", "192.0.2.9:1000, 10.1.1.1:1", "192.0.2.9"),
+        ("10.0.0.1", "[2001:db8:1:2::3]", "2001:db8:1:2::/64"),
+        ("10.0.0.1", "[2001:db8:1:2::3]:1000", "2001:db8:1:2::/64"),
+        ("10.0.0.1", "[::ffff:192.0.2.9]:1000", "192.0.2.9"),
+        ("10.0.0.1", "64:ff9b::192.0.2.9", "192.0.2.9"),
+        ("64:ff9b::192.0.2.9", None, "192.0.2.9"),
+        ("64:ff9b:1::192.0.2.9", None, "64:ff9b:1::/64"),
+        ("10.0.0.1", "192.0.2.9, unknown", "0.0.0.0"),
+        ("10.0.0.1", "192.0.2.9, _hidden, 10.1.1.1", "0.0.0.0"),
+        ("10.0.0.1", "192.0.2.9,", "0.0.0.0"),
+        ("10.0.0.1", "[192.0.2.9", "0.0.0.0"),
+        ("10.0.0.1", "192.0.2.9:", "0.0.0.0"),
+        ("10.0.0.1", " ", None),
         ("10.0.0.1", None, None),
         ("127.0.0.1", "192.0.2.9", None),
         ("::1", None, None),
@@ -67,6 +80,18 @@ def test_a_connection_is_limited_by_the_address_of_its_socket() -> None:
     addresses = Addresses(Settings(trusted_proxies=TRUSTED))
     clients = ("192.0.2.1", "2001:db8:1:2::3", "10.0.0.1", "127.0.0.1", "::1")
     assert [*map(addresses.limited_client, clients)] == ["192.0.2.1", "2001:db8:1:2::/64", None, None, None]
+
+
+async def test_one_warning_says_what_to_do_about_a_text_that_is_no_address(caplog: pytest.LogCaptureFixture) -> None:
+    no_app: Any = None
+    proxied = Proxied(no_app, Settings(trusted_proxies=TRUSTED))
+    for text in (b"192.0.2.9:1", b"unix:\n" + b"x" * 200, b"unknown"):
+        scope: Any = {"type": "http", "headers": [(b"x-forwarded-for", text)], "client": ("10.0.0.1", 1)}
+        proxied.address(scope)
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line.startswith("a trusted proxy sends 'unix:\\nxxx")
+    assert len(line) < 400
+    assert "into x-forwarded-for, or name the header that has it with --proxy-header" in line
 
 
 async def test_the_header_has_the_name_of_the_setting() -> None:
