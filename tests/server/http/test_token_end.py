@@ -88,13 +88,15 @@ async def test_the_same_key_of_another_holder_is_another_job(redis: Redis) -> No
         assert (ids[0] == ids[1], ids[0] == ids[2]) == (True, False)
 
 
-@pytest.mark.parametrize("body", [{"message": "x", "source": "jobws"}, [{"message": "x", "source": "jobws"}]])
-async def test_nobody_writes_lines_of_the_bridge(redis: Redis, body: object) -> None:
+@pytest.mark.parametrize("source", ["jobws", "jobws ", "\tJOBWS"])
+async def test_nobody_writes_lines_of_the_bridge_or_what_passes_for_them(redis: Redis, source: str) -> None:
     sentence = "`source`: only the bridge itself writes lines of jobws"
+    line = {"message": "x", "source": source}
     async with live_bridge(redis.url) as live:
-        status, answer = await call("POST", live.url + "/logs", body)
-    assert status == 400
-    assert answer["detail"].endswith(sentence)
+        for body in (line, [line]):
+            status, answer = await call("POST", live.url + "/logs", body)
+            assert status == 400
+            assert answer["detail"].endswith(sentence)
 
 
 async def test_only_queues_whose_counts_may_be_read_are_listed(redis: Redis) -> None:

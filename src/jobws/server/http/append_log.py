@@ -105,6 +105,6 @@ async def parse_records(texts: Iterable[str], now_ms: int) -> tuple[list[LogReco
 
 def _record(value: object, now_ms: int) -> LogRecord:
     record = parse_record(value, now_ms)
-    if record.source == OWN_SOURCE:
+    if record.source.strip().casefold() == OWN_SOURCE:
         raise RequestError("bad-data", f"`source`: only the bridge itself writes lines of {OWN_SOURCE}")
     return record
