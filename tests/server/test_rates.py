@@ -64,13 +64,15 @@ def test_no_payer_is_not_limited_and_the_table_is_bounded() -> None:
 
 
 def test_a_payer_waits_for_what_it_has_taken_over_the_burst_of_a_tenth_of_a_second() -> None:
-    pace = Pace(50)
+    limited: Counter[str] = Counter()
+    pace = Pace(50, limited)
     assert [pace.charge("a", cost, 100) for cost in (4, 1, 1, 10)] == pytest.approx([0, 0, 0.02, 0.22])
     assert pace.charge("b", 5, 100) == 0
     assert [pace.charge("c", 10_000, 100) for _ in range(2)] == [MOST_SECONDS, MOST_SECONDS]
     assert pace.charge("c", 5, 100 + MOST_SECONDS + 0.2) == 0
     assert pace.charge("a", 1, 100.25) == 0  # all is paid since, and one more
     assert [pace.charge(None, 1000, 100) for _ in range(3)] == [0, 0, 0]
+    assert limited == {"requests_per_second": 4}
 
 
 def test_a_limit_is_at_least_one() -> None:
@@ -131,6 +133,12 @@ async def test_what_a_holder_asks_for_fast_waits_over_all_its_connections_and_no
                 exchange, "POST", live.url + "/lookup", ["x" * 100_000], bearer("admin", sub="ann")
             )
             assert anyio.current_time() - began >= (3 * REQUEST_COST + 4 + 48 - BURST) / 20
+        waits = live.bridge.limited["requests_per_second"]
+        metrics = await anyio.to_thread.run_sync(
+            exchange, "GET", live.url + "/metrics", None, bearer("admin", sub="eve")
+        )
+        assert f'jobws_limited_total{{setting="requests_per_second"}} {waits + 1}.0' in metrics.content()
+        assert waits >= 3  # two handshakes, and the list
 
 
 async def took(requests: Callable[[], object]) -> float:

@@ -47,7 +47,7 @@ LIMITS: Final = (
     *("failed_auths_per_minute", "max_unauthenticated"),
     *("max_connections_per_identity", "max_connections_per_address"),
     *("max_subscriptions", "max_subscriptions_per_identity"),
-    *("requests_per_minute", "post_bytes_per_minute", "log_lines_per_minute"),
+    *("requests_per_second", "requests_per_minute", "post_bytes_per_minute", "log_lines_per_minute"),
 )
 
 
@@ -60,7 +60,7 @@ class Metrics(Collector):
         logs: Counts the lines of the log that were sent.
         connections: Returns all clients that are connected now, also those over HTTP. Only their number is used.
         keys: Says which files of keys cannot be read now.
-        limited: How often something was refused for a limit, by the name of the setting.
+        limited: How often something was refused, or made to wait, for a limit, by the name of the setting.
         asked: The `counts` of `Gate`: how many questions to the authorizer were `asked`, how many of them `failed`, and
             how many requests were `unavailable`. None: there is no authorizer, and no metric of it.
     """
@@ -109,7 +109,7 @@ class Metrics(Collector):
         for name, text in _LOG_COUNTERS.items():
             yield CounterMetricFamily(f"jobws_log_lines_{name}", text, value=self._logs.counts[name])
         limited = CounterMetricFamily(
-            "jobws_limited", "What was refused for a limit, by its setting.", labels=["setting"]
+            "jobws_limited", "What was refused, or made to wait, for a limit, by its setting.", labels=["setting"]
         )
         for name in LIMITS:
             limited.add_metric([name], self._limited.get(name, 0))

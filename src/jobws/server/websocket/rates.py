@@ -101,9 +101,11 @@ class Pace:
 
     Args:
         per_second: How many messages a payer may send a second. HTTP requests and handshakes count as several.
+        limited: Counts, by the name of the setting, how often somebody must wait.
     """
 
-    def __init__(self, per_second: int) -> None:
+    def __init__(self, per_second: int, limited: Counter[str]) -> None:
+        self._limited = limited
         self._buckets = _Buckets(max(1, round(per_second * BURST_SECONDS)), per_second, MOST_SECONDS)
 
     def charge(self, payer: Hashable, cost: float, now: float) -> float:
@@ -112,7 +114,10 @@ class Pace:
         These are at most MOST_SECONDS. The payer None is not slowed down. `now` is seconds on a clock that never goes
         back.
         """
-        return 0.0 if payer is None else self._buckets.of(payer, now).take(now, cost)
+        wait = 0.0 if payer is None else self._buckets.of(payer, now).take(now, cost)
+        if wait:
+            self._limited["requests_per_second"] += 1
+        return wait
 
     async def slow_down(self, payer: Hashable, cost: float) -> None:
         """Charge a payer for `cost` messages, and wait until more may be taken from it."""
@@ -130,9 +135,9 @@ class Rates(NamedTuple):
 
 
 def rates_of(settings: Settings, limited: Counter[str]) -> Rates:
-    """Return the rates of the settings. `limited` counts, by the name of the setting, what was refused."""
+    """Return the rates of the settings. `limited` counts, by the name of the setting, what was refused or must wait."""
     return Rates(
-        Pace(settings.requests_per_second),
+        Pace(settings.requests_per_second, limited),
         Rate("requests_per_minute", settings.requests_per_minute, "requests", limited),
         Rate("post_bytes_per_minute", settings.post_bytes_per_minute, "bytes of bodies", limited),
         Rate("log_lines_per_minute", settings.log_lines_per_minute, "lines of POST /logs", limited),
