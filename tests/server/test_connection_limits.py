@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -53,6 +53,27 @@ async def test_an_identity_has_a_number_of_connections(redis: Redis) -> None:
             assert (await again.ask("ping"))["event"] == "pong"
         metrics = await anyio.to_thread.run_sync(exchange, "GET", live.url + "/metrics", None, bearer("read:metrics"))
         assert 'jobws_limited_total{setting="max_connections_per_identity"} 4.0' in metrics.content()
+
+
+async def test_tokens_that_come_with_jobs_have_a_limit_each_and_their_address_one_for_all(redis: Redis) -> None:
+    """One service gets the tokens of all its users' pages, so they cannot count for the service."""
+    service = bearer("write:jobs:http", sub="service")
+    async with (
+        keyed_bridge(
+            redis.url, max_connections_per_identity=1, max_connections_per_address=3, trusted_proxies=("127.0.0.1",)
+        ) as live,
+        AsyncExitStack() as pages,
+    ):
+
+        async def open_page(address: str) -> RawClient:
+            token = (await call("POST", live.url + "/jobs/http?withToken=1", {"data": 1}, **service))[1]["token"]
+            headers = {"X-Forwarded-For": address, "Authorization": f"Bearer {token}"}
+            return await pages.enter_async_context(raw_client(live.url, headers=list(headers.items())))
+
+        for _ in range(3):
+            assert (await (await open_page("192.0.2.1")).ask("ping"))["event"] == "pong"
+        assert await (await open_page("192.0.2.1")).closed() == (4003, ADDRESS.replace("2", "3", 1))
+        assert (await (await open_page("192.0.2.2")).ask("ping"))["event"] == "pong"
 
 
 @pytest.mark.parametrize("settings", [{}, {"auth": False, "jwt_secret": None}], ids=["keys", "no keys"])
