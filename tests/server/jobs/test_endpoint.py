@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,7 @@ class World:
         tasks: Any = SimpleNamespace(are_running=True, spawn=nursery.start_soon)
         settings: Any = SimpleNamespace(join_seconds=10)
         unused: Any = None
-        turns = FairTurns(time.perf_counter)
+        turns = FairTurns(lambda: 0.0)  # no work takes long, even on a busy machine
         world: Any = self
         self.endpoint = JobEndpoint(
             *(settings, self.bridge.fanout, world, world, unused, 1.0, unused, tasks, unused, turns)
