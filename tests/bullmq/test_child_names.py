@@ -30,3 +30,11 @@ def test_snapshots() -> None:
     named = JobSnapshot("http", "1", "n", "failed", None, failed_reason="child bull:q:7 failed", stacktrace=Raw(b"[]"))
     hidden = snapshot_without_child(named)
     assert (hidden.failed_reason, hidden.stacktrace) == ("child failed", UNSET)
+
+
+@pytest.mark.parametrize(
+    ("trace", "stays"), [(b'["no"]', True), (b'["Error: child bull:q:7 failed at a:1","no"]', False)]
+)
+def test_stack_traces_of_earlier_attempts(trace: bytes, stays: bool) -> None:
+    snapshot = JobSnapshot("http", "1", "n", "failed", None, failed_reason="no", stacktrace=Raw(trace))
+    assert (snapshot_without_child(snapshot).stacktrace is not UNSET) is stays

@@ -73,3 +73,17 @@ async def test_an_outcome_that_only_the_hash_has(redis: Redis, scope: str, told:
     ):
         await client.ask("subscribe-job", {"jobId": "7", "queue": "http"})
         assert await reason(client) == (f"child {CHILD} failed" if told else "child failed")
+
+
+@pytest.mark.parametrize(("scope", "told"), SCOPES)
+async def test_a_stack_trace_of_an_attempt_before_a_retry(redis: Redis, scope: str, told: bool) -> None:
+    fail_of_child(redis, "http", "7", CHILD)
+    traces = f'["Error: child {CHILD} failed","Error: of its own"]'
+    redis.client.hset("bull:http:7", mapping={"failedReason": "of its own", "stacktrace": traces})
+    async with live_bridge(redis.url, **KEYS) as live:
+        _, failed = await call("GET", live.url + "/jobs/http/7", **bearer(scope))
+        redis.client.zrem("bull:http:failed", "7")
+        redis.client.lpush("bull:http:wait", "7")
+        _, waiting = await call("GET", live.url + "/jobs/http/7", **bearer(scope))
+    assert (failed["failedReason"], "stacktrace" in failed) == ("of its own", told)
+    assert (waiting["state"], "stacktrace" in waiting) == ("waiting", False)

@@ -33,11 +33,14 @@ def without_child(fields: Sequence[bytes]) -> list[bytes] | None:
 
 
 def snapshot_without_child(snapshot: JobSnapshot) -> JobSnapshot:
-    """Return a snapshot without the child's name and without the stack trace, which repeats it.
+    """Return a snapshot without the names of children, in the reason of failure and in the stack trace.
 
-    A snapshot whose reason names no child is returned unchanged.
+    A job has the stack traces of all its attempts, also those before a retry. A trace that may name a child is left out
+    whole.
     """
-    reason = snapshot.failed_reason
-    if reason is UNSET or not _NAMES_CHILD.fullmatch(reason.encode(errors="replace")):
-        return snapshot
-    return structs.replace(snapshot, failed_reason=WITHOUT_NAME, stacktrace=UNSET)
+    reason, trace = snapshot.failed_reason, snapshot.stacktrace
+    if reason is not UNSET and _NAMES_CHILD.fullmatch(reason.encode(errors="replace")):
+        return structs.replace(snapshot, failed_reason=WITHOUT_NAME, stacktrace=UNSET)
+    if trace is not UNSET and b"child " in (text := bytes(trace)) and b" failed" in text:
+        return structs.replace(snapshot, stacktrace=UNSET)
+    return snapshot

@@ -6,11 +6,13 @@ If a job's hash exists, `job.log()` appends a line to the list `<job>:logs`, and
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import hiredis
 from msgspec import Struct
 
+from jobws.bullmq import nested_queues
 from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
 from jobws.privacy.paths import REDACTED
@@ -39,6 +41,15 @@ class JobLogSlice(Struct, frozen=True):
         begin, end = (-self.limit, -1) if self.start is None else (self.start, self.start + self.limit - 1)
         return "LRANGE", self.queue.key(f"{self.job_id}:logs"), begin, end
 
+    @property
+    def nested(self) -> list[Command]:
+        """The commands whose replies `is_foreign` reads."""
+        return nested_queues.commands(self.queue, [self.job_id.encode()])
+
+    def is_foreign(self, replies: Sequence[object]) -> bool:
+        """Whether the list belongs to a job of another queue; see `nested_queues`."""
+        return bool(nested_queues.foreign([self.job_id.encode()], replies))
+
 
 class JobLogSlices(Struct, frozen=True):
     """A query to Redis for slices of the log lines of many jobs, in one round trip.
@@ -59,24 +70,27 @@ class JobLogSlices(Struct, frozen=True):
                 commands += (("MULTI",), length, each.lines, ("EXEC",))
             else:
                 commands.append(each.lines)
+            commands += each.nested
         return commands
 
     def parse(self, replies: Sequence[object]) -> list[tuple[list[bytes], int | None] | None]:
         """Return the answer, from the replies to `commands`.
 
-        A key that is not a list counts as an empty one.
+        A key that is not a list, or belongs to another queue, counts as an empty one.
         """
         left = iter(replies)
         found: list[tuple[list[bytes], int | None] | None] = []
         for each in self.slices:
             if each.start is not None:
-                lines = _lines(next(left), each)
-                found.append(None if lines is None else (lines, None))
-                continue
-            *_, executed = (next(left) for _ in range(4))
-            length, lines = executed if isinstance(executed, list) else (0, None)
-            lines = _lines(lines, each)
-            found.append(None if lines is None else (lines, length if isinstance(length, int) else 0))
+                length, read = None, next(left)
+            else:
+                *_, executed = islice(left, 4)
+                length, read = executed if isinstance(executed, list) else (0, None)
+            if each.is_foreign([*islice(left, len(each.nested))]):
+                length, read = (None if length is None else 0), []
+            lines = _lines(read, each)
+            # The reply to LLEN is an error if the key is not a list.
+            found.append(None if lines is None else (lines, 0 if isinstance(length, Exception) else length))
         return found
 
 
@@ -89,7 +103,8 @@ class JobLogPage(Struct, frozen=True):
         """Return the commands whose replies `parse` reads."""
         queue, job_id = self.slice.queue, self.slice.job_id
         exists: Command = ("HEXISTS", queue.key(job_id), "timestamp")
-        return [("MULTI",), exists, ("LLEN", queue.key(f"{job_id}:logs")), self.slice.lines, ("EXEC",)]
+        length: Command = ("LLEN", queue.key(f"{job_id}:logs"))
+        return [("MULTI",), exists, length, self.slice.lines, *self.slice.nested, ("EXEC",)]
 
     def parse(self, replies: Sequence[object]) -> tuple[list[bytes], int, bool]:
         """Return the lines, how many lines the job has in all, and whether the job exists.
@@ -100,7 +115,9 @@ class JobLogPage(Struct, frozen=True):
         executed = replies[-1]
         if not isinstance(executed, list):
             raise RedisUnavailableError(f"Redis cannot read log lines now: {executed}")
-        exists, length, lines = executed
+        exists, length, lines, *nested = executed
+        if self.slice.is_foreign(nested):
+            return [], 0, False
         found = _lines(lines, self.slice)
         if found is None:
             raise RedisUnavailableError(f"Redis cannot read log lines now: {lines}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from jobws.bullmq import nested_queues
 from jobws.privacy.rules import RESULTS
 from jobws.protocol.codec import json_text, raw_json
 from jobws.protocol.identifiers import START
@@ -92,6 +93,7 @@ def commands(
     ]
     asked += [("ZMSCORE", queue.key(name), *job_ids) for name in _SETS]
     asked += [("HMGET", queue.key(job_id), *names) for job_id in job_ids]
+    asked += nested_queues.commands(queue, job_ids)
     asked.append(("EXEC",))
     return asked
 
@@ -143,17 +145,18 @@ def parse(
 ) -> list[JobSnapshot | Exception | None]:
     """Return one snapshot per id, from the replies to EXEC of `commands`, which had the same other arguments.
 
-    None means that there is no such job. An exception is Redis's error for this id alone, for instance WRONGTYPE if the
-    key is not a hash.
+    None means that there is no such job, or that the key belongs to another queue; see `nested_queues`. An exception is
+    Redis's error for this id alone, for instance WRONGTYPE if the key is not a hash.
     """
     names = _fields(rules, results=results)
     last, active, *rest = replies
-    scores, hashes = rest[: len(_SETS)], rest[len(_SETS) :]
+    scores, rest = rest[: len(_SETS)], rest[len(_SETS) :]
+    hashes, foreign = rest[: len(job_ids)], nested_queues.foreign(job_ids, rest[len(job_ids) :])
     at = _last_id(last)
     active_ids = frozenset(active) if isinstance(active, list) else frozenset()
     snapshots: list[JobSnapshot | Exception | None] = []
     for position, (job_id, reply) in enumerate(zip(job_ids, hashes, strict=True)):
-        if not isinstance(reply, list):
+        if not isinstance(reply, list) or job_id in foreign:
             snapshots.append(reply if isinstance(reply, Exception) else None)
             continue
         values = dict(zip(names, reply, strict=True))
@@ -218,10 +221,11 @@ def _snapshot(
         finished_on=_number(values["finishedOn"]),
         progress=progress,
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
-        # Not in other states: a job that waits for another attempt has a reason, too, and keeps it if it succeeds.
+        # Not in other states: a job that waits for another attempt has a reason and a stack trace, too, and keeps them if
+        # it succeeds.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         data=_result(values.get("data")),
-        stacktrace=_result(values.get("stacktrace")),
+        stacktrace=_result(values.get("stacktrace")) if state == "failed" else UNSET,
         truncated=True if too_large or len(name) > MAX_NAME_CHARACTERS else UNSET,
     )
 
