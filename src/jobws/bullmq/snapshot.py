@@ -221,8 +221,8 @@ def _snapshot(
         finished_on=_number(values["finishedOn"]),
         progress=progress,
         returnvalue=_result(values.get("returnvalue")) if state == "completed" else UNSET,
-        # Not in other states: a job that waits for another attempt has a reason and a stack trace, too, and keeps them if
-        # it succeeds.
+        # Not in other states: a job that waits for another attempt has a reason and a trace, too, and keeps them if it
+        # succeeds.
         failed_reason=_text(values.get("failedReason")) if state == "failed" else UNSET,
         data=_result(values.get("data")),
         stacktrace=_result(values.get("stacktrace")) if state == "failed" else UNSET,
