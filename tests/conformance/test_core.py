@@ -54,6 +54,8 @@ class MemoryRedis:
                 return [b"1" if member in self.members.get(key, []) else None for member in command[2:]]
             case "HMGET":
                 return [self.hashes.get(key, {}).get(str(name)) for name in command[2:]]
+            case "HEXISTS":
+                return int(str(command[2]) in self.hashes.get(key, {}))
             case other:
                 raise AssertionError(other)
 
