@@ -48,9 +48,14 @@ class Actions:
         async def retry(bullmq_queue: Any) -> int:
             import bullmq
 
-            opts = json.loads(await bullmq_queue.client.hget(bullmq_queue.toKey(job_id), "opts") or "{}")
+            get = ("HGET", bullmq_queue.toKey(job_id), "opts")
+            try:
+                opts = json.loads(await bullmq_queue.client.execute_command(*get, NEVER_DECODE=True) or b"{}")
+            except (ValueError, RecursionError):
+                opts = None
             # The script takes two things of this object: the job's id, and whether the job is to be the next one.
-            job = bullmq.Job(bullmq_queue, "", None, {"lifo": opts.get("lifo", False)}, job_id)
+            lifo = isinstance(opts, dict) and opts.get("lifo")
+            job = bullmq.Job(bullmq_queue, "", None, {"lifo": lifo}, job_id)
             return await _run(bullmq_queue, queue, job_id, lambda scripts: scripts.reprocessJob(job, "failed"))
 
         if await self._call(queue, retry) < 0:

@@ -43,6 +43,17 @@ async def test_a_job_that_goes_first_is_retried_first(redis: Redis) -> None:
     assert redis.client.lrange("bull:http:wait", 0, -1) == [b"waits", b"1"]
 
 
+@pytest.mark.parametrize("opts", ["notjson", "[]", "null", '"x"', b"\xff", "[" * 100_000], ids=lambda opts: opts[:4])
+async def test_a_job_without_legible_options_is_retried_last(redis: Redis, opts: str | bytes) -> None:
+    for job_id in ("1", "2"):
+        redis.add_job("http", job_id, state="failed", opts=opts)
+    redis.add_job("http", "waits")
+    async with acting_bridge(redis.url) as live:
+        for job_id in ("1", "2"):
+            assert (await call("POST", f"{live.url}/jobs/http/{job_id}/retry"))[0] == 200
+    assert redis.client.lrange("bull:http:wait", 0, -1) == [b"2", b"1", b"waits"]
+
+
 async def test_a_delayed_job_is_promoted_by_one_of_two_clients(redis: Redis) -> None:
     redis.add_job("http", "1", state="delayed", delay=1000)
     async with acting_bridge(redis.url) as live:
