@@ -12,14 +12,14 @@ HTTP = Queue("shown", "bull", "http")
 NODE, PYTHON = "bull:aHR0cA==", "bull:http"
 
 
-def count(*clients: tuple[str, str], queue: Queue = HTTP) -> int | None:
-    """Return how many workers the queue has, if Redis has clients with these names and last commands."""
+def count(*clients: tuple[str, str], queue: Queue = HTTP, db: int = 0) -> int | None:
+    """Return how many workers the queue has, if clients of database 0 have these names and last commands."""
     lines = [
         f"id={number} addr=10.0.0.1:5{number} laddr=10.0.0.9:6379 fd=8 name={name} age=7 idle=0 flags=b db=0 sub=0 "
         f"psub=0 multi=-1 qbuf=26 events=r cmd={command} user=default redir=-1"
         for number, (name, command) in enumerate(clients)
     ]
-    workers = AskForWorkers().parse(["\n".join([*lines, ""]).encode()])
+    workers = AskForWorkers(db).parse(["\n".join([*lines, ""]).encode()])
     assert workers is not None
     assert "10.0.0" not in repr(workers)
     return workers.of(queue)
@@ -48,10 +48,14 @@ def test_workers_are_told_by_their_names(clients: list[tuple[str, str]], expecte
     assert count(*clients) == expected
 
 
+def test_those_of_another_database_do_not_count() -> None:
+    assert count((NODE, "bzpopmin"), ("", "bzpopmin"), db=1) == 0
+
+
 def test_a_name_that_is_not_ascii_is_that_of_the_queue() -> None:
     assert count(("my:app:w7xu", "bzpopmin"), ("my:app:w7xu2", "get"), queue=Queue("x", "my:app", "ün")) == 1
 
 
 def test_what_redis_refuses_is_not_known() -> None:
-    assert AskForWorkers().parse([hiredis.ReplyError("NOPERM no permissions")]) is None
-    assert AskForWorkers().parse([None]) is None
+    assert AskForWorkers(0).parse([hiredis.ReplyError("NOPERM no permissions")]) is None
+    assert AskForWorkers(0).parse([None]) is None

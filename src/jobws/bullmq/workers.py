@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobws.bullmq.keys import Queue
     from jobws.redis.commands import Command
 
-_CLIENT: Final = re.compile(rb"^.*? name=(\S*) .*? cmd=(\S+)", re.MULTILINE)
+_CLIENT: Final = re.compile(rb"^.*? name=(\S*) .*? db=(\d+) .*? cmd=(\S+)", re.MULTILINE)
 # With these a worker waits for jobs: BullMQ 5 and later, and 4. It is the last command of this connection while the
 # worker works, too.
 _WAITING: Final = frozenset({b"bzpopmin", b"brpoplpush"})
@@ -55,7 +55,9 @@ class Workers(Struct, frozen=True):
 
 
 class AskForWorkers(Struct, frozen=True):
-    """A query to Redis for its clients. Some of them are workers."""
+    """A query to Redis for its clients that use the database `db`. Some of them are workers."""
+
+    db: int
 
     def commands(self) -> Sequence[Command]:
         """Return the commands whose replies `parse` reads."""
@@ -69,7 +71,9 @@ class AskForWorkers(Struct, frozen=True):
         names: Counter[bytes] = Counter()
         waiting: Counter[bytes] = Counter()
         all_named = True
-        for name, command in _CLIENT.findall(reply):
+        for name, db, command in _CLIENT.findall(reply):
+            if int(db) != self.db:
+                continue
             names[name] += 1
             # A connection of a worker that has never waited has set its name last.
             if command in _WAITING or command.startswith(b"client"):

@@ -157,7 +157,7 @@ class Bridge:
         self._sweeper = Sweeper(
             self.fanout, self.queues, self._http_store, holes, settings.sweep_seconds, intervals.sweep_seconds
         )
-        numbers = QueueNumbers(self.fanout, self._http_store, intervals.workers_seconds)
+        numbers = QueueNumbers(self.fanout, self._http_store, self.target.db, intervals.workers_seconds)
         self._stats_feed = StatsFeed(self.fanout, labels, numbers, stats_wanted, settings.queue_stats_seconds)
         self._reading_back = ReadingBack(self.fanout, self.queues, self._result_store, self._tasks.spawn)
         greeting = Greeting(settings, labels, self.fanout.without_events)

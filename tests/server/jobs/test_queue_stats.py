@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
+from redis import Redis as Client
 
 from jobws.errors import ConfigurationError
 from jobws.server.intervals import USUAL_INTERVALS
@@ -261,6 +262,15 @@ async def test_workers_of_both_languages_are_counted(redis: Redis, tmp_path: Pat
             with anyio.fail_after(EVENTUALLY_SECONDS):
                 while [await workers(live.url), await workers(live.url, "sparql")] != [2, 1]:
                     await anyio.sleep(0.05)
+
+
+async def test_workers_of_another_database_are_not_counted(redis: Redis) -> None:
+    url = redis.url.rpartition("/")[0]
+    with Client.from_url(f"{url}/1", single_connection_client=True) as worker:
+        worker.client_setname("bull:aHR0cA==")
+        for db, expected in ((0, 0), (1, 1)):
+            async with often(f"{url}/{db}") as live:
+                assert await workers(live.url) == expected
 
 
 async def test_the_list_of_clients_is_read_once_for_all_queues_and_requests(redis: Redis) -> None:

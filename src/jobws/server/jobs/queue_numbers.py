@@ -38,12 +38,14 @@ class QueueNumbers:
     Args:
         fanout: Has the recent events of each queue.
         store: Asks Redis.
+        db: The number of the queues' database. Workers of another one are not counted.
         workers_seconds: The shortest time between two readings of the list of Redis's clients, for all queues together.
     """
 
-    def __init__(self, fanout: Fanout, store: Store, workers_seconds: float) -> None:
+    def __init__(self, fanout: Fanout, store: Store, db: int, workers_seconds: float) -> None:
         self._fanout = fanout
         self._store = store
+        self._db = db
         self._workers_seconds = workers_seconds
         self._workers: Workers | None = None
         self._workers_at = -inf
@@ -85,7 +87,7 @@ class QueueNumbers:
         async with self._one_at_a_time:
             now = anyio.current_time()
             if now - self._workers_at >= self._workers_seconds:
-                self._workers = await self._store.ask(AskForWorkers())
+                self._workers = await self._store.ask(AskForWorkers(self._db))
                 self._workers_at = now
         count = None if self._workers is None else self._workers.of(queue)
         # A job that is active has a worker, even if its connections have no name.
