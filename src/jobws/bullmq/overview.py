@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LISTS: Final = ("wait", "paused", "active")
 _SETS: Final = ("delayed", "prioritized", "waiting-children", "completed", "failed")
+# Of so many jobs that workers take next, the age is looked at. Those that BullMQ puts back, when their worker was
+# lost, are taken before those that have been waiting for longer.
+NEXT: Final = 32
 
 
 class QueueOverview(Struct, frozen=True):
@@ -32,8 +35,9 @@ class QueueOverview(Struct, frozen=True):
         retention_seconds: How long the stream keeps an entry: the time between its oldest and its newest entry. None
             means that the stream is shorter than its limit, so that BullMQ has probably not trimmed it yet.
         counts: How many jobs are in each state.
-        ends_of_wait: The ids of the jobs at both ends of the queue's list of waiting jobs. One of them has been waiting
-            for longest, unless workers take some jobs in the order of their arrival and some in the other one.
+        ends_of_wait: The ids of the waiting and the prioritized jobs that workers take next, `NEXT` of each, and of the
+            waiting job that they take last. One of them has been waiting for longest, unless more jobs were put back,
+            or there are several priorities.
         now_milliseconds: The time in Redis, since 1970.
     """
 
@@ -65,9 +69,10 @@ class Overview(Struct, frozen=True):
             *(("LLEN", key(name)) for name in _LISTS),
             *(("ZCARD", key(name)) for name in _SETS),
             ("LRANGE", key("wait"), 0, 0),
-            ("LRANGE", key("wait"), -1, -1),
+            ("LRANGE", key("wait"), -NEXT, -1),
             ("LRANGE", key("paused"), 0, 0),
-            ("LRANGE", key("paused"), -1, -1),
+            ("LRANGE", key("paused"), -NEXT, -1),
+            ("ZRANGE", key("prioritized"), 0, NEXT - 1),
             ("TIME",),
         ]
 
@@ -80,11 +85,10 @@ class Overview(Struct, frozen=True):
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
                 raise RedisUnavailableError(f"Redis cannot tell about queues now: {reply}")
-        exists, meta, length, oldest, newest, *rest, wait, wait_end, held_wait, held_end, time = replies
-        sizes = [_count(reply) for reply in rest]
-        ends = [reply for reply in (wait, wait_end, held_wait, held_end) if isinstance(reply, list)]
+        exists, meta, length, oldest, newest, *rest, time = replies
+        ends = [reply for reply in rest if isinstance(reply, list)]
         # Before version 6, BullMQ moved the waiting jobs of a paused queue to a separate list.
-        waiting, held, active, *in_sets = sizes
+        waiting, held, active, *in_sets = (_count(reply) for reply in rest[: len(_LISTS) + len(_SETS)])
         paused, limit = meta if isinstance(meta, list) else (None, None)
         entries = _count(length)
         max_length = max_length_of(limit)

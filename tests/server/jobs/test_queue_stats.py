@@ -216,36 +216,6 @@ async def test_they_come_over_event_streams_too(redis: Redis) -> None:
         assert (frame["event"], frame["data"]["counts"]) == ("queue-stats", COUNTS)
 
 
-async def test_a_job_waits_since_its_event(redis: Redis) -> None:
-    redis.make_queue("http")
-    seconds, _ = redis.client.time()
-    redis.add_entry("http", {b"event": b"waiting", b"jobId": b"old"}, stream_id=f"{seconds - 100}000-0")
-    redis.add_entry("http", {b"event": b"waiting", b"jobId": b"new"}, stream_id=f"{seconds - 50}000-0")
-    async with often(redis.url) as live:
-
-        async def oldest() -> float | None:
-            _, body = await call("GET", live.url + "/queues")
-            found: float | None = body["queues"][0]["oldestWaitingSeconds"]
-            return found
-
-        assert await oldest() is None
-        redis.client.rpush("bull:http:wait", "new", "old")
-        assert 100 <= (await oldest() or 0) < 160
-        redis.client.lpush("bull:http:wait", "late")  # a job that workers take in the other order
-        redis.client.hset("bull:http:late", "timestamp", (seconds - 1000) * 1000)
-        assert 1000 <= (await oldest() or 0) < 1060
-        redis.client.delete("bull:http:wait")
-        redis.client.rpush("bull:http:paused", "new")  # as BullMQ 5 kept the jobs of a paused queue
-        assert 50 <= (await oldest() or 0) < 110
-        _, body = await call("GET", live.url + "/queues")
-        assert body["queues"][0]["counts"]["waiting"] == 1
-        redis.client.hset("bull:http:ahead", "timestamp", (seconds + 1000) * 1000)
-        redis.client.lset("bull:http:paused", 0, "ahead")
-        assert await oldest() == 0
-        redis.client.lset("bull:http:paused", 0, "none")
-        assert await oldest() is None
-
-
 async def workers(url: str, queue: str = "http") -> int | None:
     _, body = await call("GET", url + "/queues")
     (found,) = [each["workers"] for each in body["queues"] if each["queue"] == queue]

@@ -72,8 +72,8 @@ class QueueNumbers:
     async def _oldest_seconds(self, queue: Queue, overview: QueueOverview) -> float | None:
         """Return for how many seconds the job has been waiting that waits for longest; None if none waits.
 
-        Only the jobs at both ends of the waiting list are looked at (`overview.ends_of_wait`). A job waits since its
-        last event `waiting`, or, if the history does not have that, since it was added.
+        Only a few jobs are looked at (`overview.ends_of_wait`). A job waits since its last event `waiting`, or, if the
+        history does not have that, since it was added.
         """
         history = self._fanout.history.of(queue.label)
         last = {job_id: history.last(job_id, "waiting") for job_id in overview.ends_of_wait}
