@@ -207,12 +207,15 @@ async def test_each_action_has_a_line_in_the_log(redis: Redis, caplog: pytest.Lo
     caplog.set_level(logging.INFO)
     redis.add_job("http", "1\n2", state="failed")
     async with keyed_bridge(redis.url, queues=("http",)) as live:
-        scope = "write:jobs:http:retry write:queues:http:pause"
+        scope = "write:jobs:http:retry write:jobs:http:remove write:queues:http:pause"
         for _ in range(2):
             await call("POST", live.url + "/jobs/http/1%0A2/retry", **bearer(scope, sub="ann"))
         await call("POST", live.url + "/queues/http/pause", **bearer(scope))
+        for query in ("?children=1", "?children=no", ""):
+            await call("DELETE", f"{live.url}/jobs/http/1%0A2{query}", **bearer(scope, sub="ann"))
         await call("POST", live.url + "/queues/http/resume", **bearer(scope))
     lines = [record for record in caplog.records if record.getMessage().startswith("audit ")]
+    removed = {"sub": "ann", "action": "write:jobs:remove", "queue": "http", "jobId": "1\n2"}
     assert [json.loads(record.getMessage().removeprefix("audit ")) for record in lines] == [
         {"sub": "ann", "action": "write:jobs:retry", "queue": "http", "jobId": "1\n2", "outcome": "done"},
         {
@@ -223,6 +226,8 @@ async def test_each_action_has_a_line_in_the_log(redis: Redis, caplog: pytest.Lo
             "outcome": "bad-state-for-action",
         },
         {"sub": None, "action": "write:queues:pause", "queue": "http", "jobId": None, "outcome": "done"},
+        {**removed, "children": True, "outcome": "done"},
+        {**removed, "outcome": "unknown-job"},
     ]
     assert not any("\n" in record.getMessage() for record in lines)
     assert vars(lines[0]).items() >= {"queue": "http", "jobId": "1\n2", "levelname": "INFO"}.items()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from jobws.access.identity import allows
 from jobws.access.scope import Action
@@ -84,17 +84,26 @@ def in_actions_query(request: Request) -> Asked:
     return Asked(action, asked["queue"], asked.get("jobId"))
 
 
+def _with_children(request: Request, action: Action) -> bool:
+    children = parameters(request, ("children",)).get("children")
+    if children is not None and (children not in ("1", "true") or action is not Action.REMOVE_JOB):
+        raise RequestError("bad-data", "`children` can only be 1 or true, and only where a job is removed")
+    return children is not None
+
+
 class AuditLine(Struct, rename="camel"):
     """The line of the log about an action, as JSON.
 
-    `sub` is null if the token has no holder, or the bridge no keys. `outcome` is `done`, or the code of the error;
-    `unknown` if the action may have been done.
+    `sub` is null if the token has no holder, or the bridge no keys. `children` is true if the jobs below the job were
+    to be removed, too, and absent otherwise. `outcome` is `done`, or the code of the error; `unknown` if the action may
+    have been done.
     """
 
     sub: str | None
     action: str
     queue: str | None
     job_id: str | None
+    children: Literal[True] | UnsetType
     outcome: str
 
 
@@ -126,34 +135,32 @@ class Acting:
     async def _audited(self, request: Request, asked: Asked) -> Response:
         if not self._service.takes_actions:
             raise RequestError("forbidden", "this bridge takes no actions: it has neither keys nor --allow-actions")
+        children = _with_children(request, asked.action)
         outcome = "unknown"
         try:
-            acted = await self._act(request, asked)
+            acted = await self._act(request, asked, children=children)
             outcome = "done"
         except RequestError as error:
             outcome = error.code
             raise
         finally:
             action, queue, job_id = asked
-            line = AuditLine(identity_of(request).sub, action.value, queue, job_id, outcome)
+            line = AuditLine(identity_of(request).sub, action.value, queue, job_id, children or UNSET, outcome)
             text = msgspec.json.encode(line).decode()
             _log.info("audit %s", text, extra={"queue": queue, "jobId": job_id})
         return json_answer(acted, 200 if acted.failed is UNSET else 202)
 
-    async def _act(self, request: Request, asked: Asked) -> Acted:
-        children = parameters(request, ("children",)).get("children")
-        if children is not None and (children not in ("1", "true") or asked.action is not Action.REMOVE_JOB):
-            raise RequestError("bad-data", "`children` can only be 1 or true, and only where a job is removed")
+    async def _act(self, request: Request, asked: Asked, *, children: bool) -> Acted:
         job_id = None if asked.job_id is None else parse_job_id(asked.job_id)
         queue = await self._service.queue(asked.queue or "")
         if job_id is None:
             failed = await self._on_queues[asked.action](queue)
             return Acted(queue.label, failed=UNSET if failed is None else failed)
         await self._check_exists(queue, job_id)
-        if children is None:
-            await self._on_jobs[asked.action](queue, job_id)
-        else:
+        if children:
             await self._remove_flow(request, queue, job_id)
+        else:
+            await self._on_jobs[asked.action](queue, job_id)
         return Acted(queue.label, job_id)
 
     async def _check_exists(self, queue: Queue, job_id: str) -> None:
