@@ -146,7 +146,7 @@ async def test_each_extra_adds_its_part_and_its_absence_is_one_line(redis: Redis
     await anyio.to_thread.run_sync(fresh.install, "[serve]")
     assert fresh.jobws("demo", "--once") == (2, "jobws: jobws demo needs an extra: pip install 'jobws[demo]'\n")
     assert await anyio.to_thread.run_sync(_submit_to, fresh, redis.url) == (
-        *(501, '"detail":"adding jobs needs an extra: pip install \'jobws[submit]\'"'),
+        *(501, '"detail":"adding jobs needs an extra on the bridge: pip install \'jobws[submit]\'"'),
     )
 
 

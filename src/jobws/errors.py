@@ -40,10 +40,12 @@ class MissingExtraError(ConfigurationError):
     Args:
         extra: The name of the extra that brings it, such as `serve`.
         purpose: What needs it, for the message, such as `jobws serve`.
+        on_bridge: Whether the bridge needs it. The message then says so, since clients elsewhere read it.
     """
 
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs an extra: pip install 'jobws[{extra}]'")
+    def __init__(self, extra: str, purpose: str, *, on_bridge: bool = False) -> None:
+        where = " on the bridge" if on_bridge else ""
+        super().__init__(f"{purpose} needs an extra{where}: pip install 'jobws[{extra}]'")
         self.extra = extra
 
 

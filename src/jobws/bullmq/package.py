@@ -119,7 +119,7 @@ class Package:
         try:
             import bullmq  # noqa: F401 - a missing package is reported before a thread is started for it
         except ModuleNotFoundError as error:
-            raise MissingExtraError("submit", purpose) from error
+            raise MissingExtraError("submit", purpose, on_bridge=True) from error
         with self._lock:
             if self._portal is None:
                 self._context = anyio.from_thread.start_blocking_portal("asyncio")

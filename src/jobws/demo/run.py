@@ -17,6 +17,7 @@ import anyio.to_thread
 import jobws
 from jobws.demo.counts import show_counts
 from jobws.demo.flow import show_flow
+from jobws.demo.invitation import greet, invite
 from jobws.demo.show import show_persisted
 from jobws.demo.sparql_endpoint import SparqlEndpoint
 from jobws.demo.walk import SIZE, tasks_about, walk
@@ -81,6 +82,8 @@ async def demo(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(serve, Bridge(settings), listener, started))
             url = await started.url()
+            if not once:
+                greet(url, console)
             try:
                 page = page or f"{url}/openapi.json"
                 todo = tasks_about(root, page)
@@ -93,7 +96,7 @@ async def demo(
             if once or failure is not None:
                 tasks.cancel_scope.cancel()
             else:
-                _invite(url, redis.url, console)
+                invite(url, redis.url, console)
     if failure is not None:
         raise failure
     return 0 if complete else 1
@@ -132,21 +135,3 @@ def _worker(redis_url: str, root: Path, endpoint: str) -> Iterator[None]:
             yield
         finally:
             process.communicate(timeout=_STOP_SECONDS)  # the worker ends when its standard input ends
-
-
-def _invite(url: str, redis_url: str, console: Console) -> None:
-    lines = [
-        "",
-        "The demo stays up; Ctrl-C ends it.",
-        f"  bridge   {url}",
-        f"  Redis    {redis_url}",
-        f'  submit   jobws submit techstack \'{{"path": "."}}\' --url {url}',
-        f"  follow   jobws watch ID --url {url}",
-        f"  logs     jobws logs -f --url {url}",
-        f"  page     {url}/ shows all of it as it changes; and in its console:",
-        f"           socket = new WebSocket('{url.replace('http', 'ws', 1)}/ws')",
-        "           socket.onmessage = ({ data }) => console.log(JSON.parse(data))",
-        "           socket.onopen = () => socket.send(JSON.stringify({ event: 'subscribe-queue', data: 'techstack' }))",
-    ]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -251,4 +251,6 @@ async def test_without_the_extra_an_action_says_which(redis: Redis, monkeypatch:
     async with acting_bridge(redis.url) as live:
         status, problem = await call("POST", live.url + "/queues/http/pause")
         assert status == 501
-        assert problem["detail"] == "acting on jobs and queues needs an extra: pip install 'jobws[submit]'"
+        assert (
+            problem["detail"] == "acting on jobs and queues needs an extra on the bridge: pip install 'jobws[submit]'"
+        )

@@ -334,4 +334,4 @@ async def test_without_the_extra_a_submit_says_which(redis: Redis, monkeypatch: 
     async with live_bridge(redis.url) as live:
         status, body = await call("POST", live.url + "/jobs/http", {"data": 1})
         assert status == 501
-        assert body["detail"] == "adding jobs needs an extra: pip install 'jobws[submit]'"
+        assert body["detail"] == "adding jobs needs an extra on the bridge: pip install 'jobws[submit]'"
