@@ -3,7 +3,7 @@
  * what it was told, and `chrome.storage.onChanged` tells the other side, and wakes the worker.
  *
  * On the disk (`local`): `bridge`, `{url, at}`, with the time when it was saved; by job `watch:…`, `{queue, jobId, since}`;
- * `told:…`, `{since, state, at, after}`, the job's state, since when, and the positions from which the worker goes on.
+ * `told:…`, `{since, state, at, after}`, the job's state, since when, if that is known, and the positions from which the worker goes on.
  * In memory (`session`), gone with the browser, since it may be secret: `access`, `{url, token}`; `connection`,
  * `{state, message, at}`; by job `shown:…`, `{since, name, progress, text, note}`.
  */

@@ -14,6 +14,13 @@ const LONGEST_PROGRESS = 100;
 /** Returns what is kept of a progress: a percentage, or the beginning of what it says in words; undefined if it says nothing. */
 const shortened = (progress) => percentOf(progress) ?? (wordsOf(progress) || undefined)?.slice(0, LONGEST_PROGRESS);
 
+/** Returns since when a job is in its state, by a snapshot; undefined if that does not tell. */
+function begunOf({ state, processedOn, timestamp, attemptsMade }) {
+  if (state === 'active') return processedOn;
+  // One that was tried before has been waiting for less long than since it was added.
+  return ['waiting', 'prioritized'].includes(state) && !attemptsMade ? timestamp : undefined;
+}
+
 /** Returns the beginning of a result or of the reason of a failure. */
 function saidBy({ returnvalue, failedReason, truncated }) {
   const value = failedReason ?? returnvalue ?? (truncated ? '(too large to show)' : '');
@@ -108,7 +115,7 @@ export function Watching(io, ended, stuck) {
     if (unknown && was && was !== 'unknown') return end(key, job, 'removed', {}, Date.now());
     // The outcome of a job that has ended follows as an event.
     const alive = unknown ? { state: 'unknown' } : found.find(({ state }) => !isOutcome(state));
-    if (alive) change(job, alive.state, (alive.state === 'active' && alive.processedOn) || Date.now());
+    if (alive) change(job, alive.state, begunOf(alive));
     keepTold(key, job);
   }
 
