@@ -35,7 +35,7 @@ async def test_no_server_error_and_no_undocumented_answer(redis: Redis, tmp_path
     async with keyed_bridge(redis.url, max_wait_seconds=0.05, **LIMITS) as live:
         done = await anyio.to_thread.run_sync(examine, live.url, token, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 35" in done.stdout
+        assert "Tested: 36" in done.stdout
         await eventually(lambda: nothing_left(live))
 
 
@@ -49,7 +49,7 @@ async def test_nor_is_there_one_with_an_authorizer(redis: Redis, tmp_path: Path,
         async with keyed_bridge(redis.url, authorize_url=authorizer.url, **limits) as live:
             done = await anyio.to_thread.run_sync(examine, live.url, jwt(scope, seconds=1000), tmp_path)
             assert done.returncode == 0, done.stdout + done.stderr
-            assert "Tested: 35" in done.stdout
+            assert "Tested: 36" in done.stdout
             await eventually(lambda: nothing_left(live))
 
 

@@ -57,7 +57,7 @@ def _answer(
     content: JsonObject | str, content_type: str = "application/json", description: str = "As asked for."
 ) -> JsonObject:
     if isinstance(content, str):
-        return {"description": description, "content": {content: {"schema": {"type": "string"}}}}
+        return {"description": description, "content": {content: {}}}
     return {"description": description, "content": {content_type: {"schema": content}}}
 
 

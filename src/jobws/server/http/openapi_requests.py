@@ -46,12 +46,9 @@ ROOMS: Final[JsonObject] = {
         },
     ]
 }
+# Nor are requests described: what is wrong with one is told by an `error` frame (status 200).
 REQUESTS: Final[JsonObject] = {
     "type": "array",
     "description": "Requests as on the WebSocket. An `error` frame says what is wrong with one.",
-    "items": {
-        "type": "object",
-        "properties": {"event": {"type": "string"}, "data": ANY_JSON, "ref": {"type": ["string", "integer", "null"]}},
-        "required": ["event"],
-    },
+    "examples": [[{"event": "subscribe-job", "data": {"jobId": "1", "queue": "http"}, "ref": 1}]],
 }
