@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import pytest
 
+from tests.support import eventually
 from tests.support.access_operations import HERE, OPERATIONS, send, serves
-from tests.support.access_table import HTTP, make_jobs, no_command_names, rows, tokens
+from tests.support.access_table import HTTP, READINESS, WHOAMI, WHOAMI_ASKED, make_jobs, no_command_names, rows, tokens
 from tests.support.authorizer import scope_authorizer
 from tests.support.http import Answer, exchange
 from tests.support.mounted import mounted_bridge
@@ -26,7 +27,7 @@ from tests.support.tokens import jwt, keyed_bridge
 if TYPE_CHECKING:
     from tests.support.redis import Redis
 
-ROWS: Final = rows(HTTP)
+ROWS: Final = [*rows(WHOAMI), *rows(HTTP)]
 
 
 def check_row(url: str, redis: Redis, row: list[str]) -> None:
@@ -75,7 +76,7 @@ async def test_an_authorizer_that_reads_scopes_makes_the_same_table(jobs: Redis)
     with scope_authorizer() as authorizer:
         asking: dict[str, Any] = {"authorize_url": authorizer.url, "authorize_seconds": 30}
         async with keyed_bridge(jobs.url, queues=("http", "sparql"), **asking) as live:
-            for name, right, narrower, statuses in ROWS:
+            for name, right, narrower, statuses in (*rows(WHOAMI_ASKED), *rows(HTTP)):
                 # It is asked about each item, so these never know that a token has no right to any job.
                 cells = statuses.replace("403", "no") if name in ("POST lookup", "POST events") else statuses
                 await anyio.to_thread.run_sync(partial(check_row, live.url, jobs, [name, right, narrower, cells]))
@@ -86,6 +87,18 @@ def test_a_mounted_bridge_has_the_same_table(jobs: Redis) -> None:
     with mounted_bridge(jobs.url, "starlette", queues=("http", "sparql"), jwt_secret=SECRET.decode()) as url:
         for row in ROWS:
             check_row(url, jobs, row)
+
+
+async def test_who_is_told_why_a_queue_is_not_read(redis: Redis) -> None:
+    ((name, right, narrower, cells),) = rows(READINESS)
+    redis.client.set("bull:http:events", "no stream")
+    async with keyed_bridge(redis.url, queues=("http",), ready=False) as live:
+        await eventually(lambda: send(live.url, name, HERE, jwt("admin")).content()["problems"] != {})
+        for cell, token in zip(cells.split(), tokens(right, narrower, HERE), strict=True):
+            answer = await anyio.to_thread.run_sync(send, live.url, name, HERE, token)
+            assert answer.status == 503
+            assert OPERATIONS[name].shows(answer.content()) == (cell == "yes")
+            assert cell == "yes" or answer.content() == {"ready": False, "problems": {}}
 
 
 async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> None:
@@ -102,15 +115,10 @@ async def test_without_rights_only_the_public_list_is_served(redis: Redis) -> No
             }
 
         found = await anyio.to_thread.run_sync(answers)
-    public = {path for (method, path), status in found.items() if status != 403}
-    missing = [
-        route
-        for route, status in found.items()
-        if status == 403 and not any(map(partial(serves, route), OPERATIONS.values()))
-    ]
-    assert not missing
-    assert public == {
-        *("/whoami", "/healthz", "/readyz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
+    without_row = [route for route in found if not any(map(partial(serves, route), OPERATIONS.values()))]
+    assert 403 not in map(found.get, without_row)
+    assert {path for _, path in without_row} == {
+        *("/healthz", "/jobws.js", "/jobws-http.js", "/jobws-all.js", "/jobws-queues.js"),
         *("/elements.js", "/src/{module}", "/src/elements/{module}"),
         *("/", "/page.js", "/page.css", "/page.svg"),
     }

@@ -19,10 +19,9 @@ from jobws.server.intervals import USUAL_INTERVALS
 from jobws.server.key_authentication import KeyAuthentication, NoKeys
 from jobws.server.proxies import Proxied
 from jobws.server.settings import Settings
-from tests.support import EVENTUALLY_SECONDS
 from tests.support.http import ask, exchange, problem
 from tests.support.signing import SECRET
-from tests.support.tokens import bearer, jwt, keyed_bridge
+from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -137,19 +136,6 @@ async def test_a_refusal_names_the_scheme_and_its_reason_only_in_the_log(
         assert b"signature" not in answer.body
         reason = "its HS256 signature is wrong: another key signed it, or it was changed"
         assert caplog.messages[-1:] == [f"token refused (bad-token): {reason}"]
-
-
-async def test_readyz_without_the_right_names_no_queue(redis: Redis) -> None:
-    redis.client.set("bull:http:events", "no stream")
-    async with keyed_bridge(redis.url, ready=False) as live:
-        with anyio.fail_after(EVENTUALLY_SECONDS):
-            while not live.bridge.service.problems():
-                await anyio.sleep(0.01)
-        assert await ask(live.url + "/readyz") == (503, '{"ready":false,"problems":{}}')
-        assert await ask(live.url + "/readyz", **bearer("read:jobs:*")) == (503, '{"ready":false,"problems":{}}')
-        status, body = await ask(live.url + "/readyz", **bearer("read:metrics"))
-        assert status == 503
-        assert "http" in body
 
 
 BYTES = st.text(st.characters(max_codepoint=255), max_size=80).map(lambda text: text.encode("latin-1"))

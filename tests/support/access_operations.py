@@ -194,6 +194,8 @@ OPERATIONS: Final = {
         *("GET", "/queues", None, lambda body: body["queues"][0]["queue"] == "http"),
         own=lambda body: [each["queue"] for each in body["queues"]] == ["sparql"],
     ),
+    "GET whoami": Operation("GET", "/whoami", None, lambda body: body["actions"]),
+    "GET readyz": Operation("GET", "/readyz", None, lambda body: "http" in body["problems"]),
     "GET metrics": Operation("GET", "/metrics", None, lambda body: "jobws_queues 2.0" in body),
     "POST logs": Operation(
         "POST", "/logs", {"message": "ID"}, lambda body: body["accepted"] == 1, without_new, has_line

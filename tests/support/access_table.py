@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.support.redis import Redis
 
-# Columns of both tables: the operation; the right that it needs; rights that are near it and not enough; and what is
+# Columns of all tables: the operation; the right that it needs; rights that are near it and not enough; and what is
 # answered to a client without a token, with one of another signature, an expired one, one that is not valid yet, one
 # with every right for another queue, one with every right for another job, one with the rights of the third column, one
 # with the right of the second column, and an admin.
@@ -62,6 +62,17 @@ POST failed      | write:queues:http:retry    | write:jobs:*:retry read:queues:*
 POST pause       | write:queues:http:pause    | write:queues:*:resume             | 401 401 401 401 403 403 403 200 200
 POST resume      | write:queues:*:resume      | write:queues:*:pause write:jobs:* | 401 401 401 401 403 403 403 200 200
 POST ... flow    | read:jobs:http/ID:children | read:jobs:http/xID:children       | 401 401 401 401  no  no  no 200 200
+"""
+# Any token will do. An authorizer is asked for the numbers of each queue.
+WHOAMI: Final = """
+GET whoami       | write:logs                 | read:metrics                      | 401 401 401 401 200 200 200 200 200
+"""
+WHOAMI_ASKED: Final = """
+GET whoami       | read:queues:http           | read:jobs:* write:logs            | 401 401 401 401 200 403 403 200 200
+"""
+# Whether the answer, which everyone gets, says why a queue is not read.
+READINESS: Final = """
+GET readyz       | read:metrics               | read:jobs:* read:queues:*         |  no  no  no  no  no  no  no yes yes
 """
 # `yes` is the effect, `asks` the error `unauthenticated`, `no` the error `forbidden`, and a number the close code after
 # `hello`. In `self` the client has no subscription, so there is none to leave. In `none` the job is not found. In
