@@ -11,7 +11,7 @@ from tests.support.page_server import ADAPTER
 
 SOURCES: Final = ADAPTER.parent / "src" / "elements"
 # Reads expressions as JSON, and writes their values. `even` and `slower` are samples of progress. `log` and `after`
-# tell a job what happens to it next; `job` is active, and has been tried once.
+# tell a job what happens to it next; `job` is active, and has been tried once, and `runs` is one in its first attempt.
 EVALUATE: Final = """
 import { readFileSync } from 'node:fs';
 const modules = await Promise.all(['time', 'progress', 'job'].map((name) => import(`SOURCES/${name}.js`)));
@@ -24,6 +24,11 @@ const scope = {
   slower: samples([[0, 0], [1000, 50], [30000, 60], [60000, 65]]),
   snapshot,
   job: answered(NOTHING, snapshot('active', '20-0')),
+  runs: (more) => {
+    const [found] = snapshot('active', '5000-0').jobs;
+    const known = { ...found, attemptsMade: 0, processedOn: 1000, progress: 20, ...more };
+    return answered(NOTHING, { jobs: [known] }, 100000);
+  },
   after: (job, event, id, data) => told(job, event, { queue: 'q', jobId: '1', ...data }, id, 0),
   log: (...all) => all.reduce((job, data) => told(job, 'job-log', data), NOTHING).lines.join(' '),
 };
@@ -59,6 +64,16 @@ VALUES: Final[dict[str, Any]] = {
     "leftAt(even.slice(-1), 4000)": None,
     # The rate of the last half minute counts: 5 %.
     "leftAt(slower, 60000)": 210_000,
+    # A job that makes no progress is not expected to take longer.
+    "leftAt(even, 30000)": None,
+    # A snapshot tells of four seconds, in which a run came to 20 %, and of no first progress of a second attempt.
+    "leftAt(runs({}).samples, 100000)": 16000,
+    "leftAt(runs({}).samples, 106000)": 10000,
+    "runs({attemptsMade: 1}).samples": [],
+    "runs({progress: 'reading'}).samples": [],
+    "runs({processedOn: undefined}).samples": [],
+    "runs({state: 'waiting'}).samples": [],
+    "answered({...runs({}), samples: even}, {jobs: []}, 0).samples.length": 3,
     # An attempt that begins anew does not count with the one before.
     "sampled(even, 5, 5000).length": 1,
     "log({lines: ['a', 'b'], first: 0}, {lines: ['c'], first: 2})": "a b c",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Final
 
 from jobws.server.bridge import RESTART
@@ -137,3 +138,13 @@ async def test_a_result_that_is_too_large_for_an_event_is_loaded_on_demand(redis
         await until_part(page, "tree", f"{{1 entry}}\ntext: {'x' * 2000} … show all 3,000 characters")
         await page.run(f"{ELEMENT}.shadowRoot.querySelector('[part=tree] button').click()")
         await until_part(page, "tree", f"{{1 entry}}\ntext: {'x' * 3000}")
+
+
+async def test_a_job_that_runs_already_says_how_long_it_still_takes(redis: Redis, chromium: Chromium) -> None:
+    now = int(time.time() * 1000)
+    redis.add_job("http", "42", state="active", processedOn=now - 20_000, progress="20")
+    redis.add_event("http", "active", "41")
+    async with host_page(chromium, redis.url, JOB) as (_, page):
+        await page.until(
+            f"/^20 %about 1 min \\d+ s left$/.test({ELEMENT}.shadowRoot?.querySelector('.words').textContent)"
+        )

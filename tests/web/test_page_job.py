@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from tests.support.browser import Chromium
     from tests.support.redis import Redis
 
+# Of an example such as 50 % · about 1 min 20 s left, how many seconds.
+LEFT: Final = """(() => {
+  const { innerText } = document.querySelector('.going');
+  const [, minutes = 0, seconds] = innerText.match(/about (?:(\\d+) min )?(\\d+) s left/) ?? [];
+  return 60 * minutes + Number(seconds);
+})()"""
 ROWS: Final = [{"page": number, "text": "x" * 50} for number in range(100)]
 OUTCOME: Final[dict[str, dict[str, Any]]] = {
     "completed": {"returnvalue": json.dumps({"rows": ROWS})},
@@ -120,3 +126,26 @@ async def test_progress_of_any_shape_is_read_easily(
             "(head) => document.querySelector('.going')?.innerText.split(/ · [^·]* left$/)[0] === head", head
         )
         assert await page.run("document.querySelector('.meter').hidden") == ("%" not in row)
+
+
+async def test_the_time_left_falls_while_no_progress_comes(redis: Redis, chromium: Chromium) -> None:
+    """Ten percent took ten seconds each, and the last of them are five seconds ago."""
+    now = int(time.time() * 1000)
+    redis.add_job("http", "7", state="active", timestamp=now - 30_000, processedOn=now - 25_000, progress="20")
+    for ago, event, fields in ((25, "active", {}), (15, "progress", {"data": "10"}), (5, "progress", {"data": "20"})):
+        entry = {"event": event, "jobId": "7", **fields}
+        named = {name.encode(): value for name, value in entry.items()}
+        redis.add_entry("http", named, stream_id=f"{now - 1000 * ago}-0")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await page.until(f"{LEFT} > 0")
+        before = await page.run(LEFT)
+        assert before <= 75
+        await page.until(f"{LEFT} < {before}")
+
+
+async def test_the_time_left_is_known_though_redis_has_no_event_any_more(redis: Redis, chromium: Chromium) -> None:
+    now = int(time.time() * 1000)
+    redis.add_job("http", "7", state="active", timestamp=now - 30_000, processedOn=now - 20_000, progress="20")
+    redis.add_event("http", "active", "8")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await page.until(f"{LEFT} > 70 && {LEFT} < 90")

@@ -66,7 +66,6 @@ VALUES: Final[dict[str, Any]] = {
     # An event has the reason, a list does not.
     "seen(after(seen(), ['failed', '30-0', {failedReason: 'x'}]), snapshot('failed', '40-0')).reason": "x",
     "seen(after(seen(), ['waiting', '30-0']), snapshot('waiting', '40-0')).since": 30,
-    "left({state: 'active', processedOn: 1000, progress: {done: 1, total: 4}}, 3000)": 6000,
     "duration(undefined)": "–",
     "duration(1000)": "1.0 s",
     "time(undefined)": "–",

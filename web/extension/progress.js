@@ -58,6 +58,21 @@ export function sampled(samples, percent, at) {
   return [...samples.slice(Math.max(0, first)), { at, percent }];
 }
 
+/**
+ * Returns the first samples of a run that a snapshot tells of at the time `now`: its begin and its progress; none if it is a further
+ * attempt, since its progress may be that of the one before.
+ */
+export function firstSamples({ state, at, attemptsMade, processedOn, progress }, now) {
+  const percent = percentOf(progress);
+  const began = now - (Number.parseInt(at, 10) - processedOn);
+  return state === 'active' && percent && !attemptsMade && began < now
+    ? [
+        { at: began, percent: 0 },
+        { at: now, percent },
+      ]
+    : [];
+}
+
 /** Returns how many milliseconds a run may still take at the time `now`; null: nobody can say. */
 export function leftAt(samples, now) {
   const [first, last] = [samples[0], samples.at(-1)];

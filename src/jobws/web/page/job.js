@@ -1,6 +1,6 @@
 /** The view of one job: how it goes on, what it did, and how it ended. */
 
-import { percentOf, wordsOf } from '../src/elements/progress.js';
+import { firstSamples, leftAt, percentOf, sampled, wordsOf } from '../src/elements/progress.js';
 import { ValueTree } from '../src/elements/value-tree.js';
 import { Actions } from './actions.js';
 import { Again } from './again.js';
@@ -8,7 +8,7 @@ import { h, mark, perFrame, say, whileVisible } from './dom.js';
 import { duration, line, time, whole } from './format.js';
 import { Flow } from './flow.js';
 import { JobLog } from './joblog.js';
-import { apply, ENDED, isLater, Job, left, merge, timeOf } from './model.js';
+import { apply, ENDED, isLater, Job, merge, timeOf } from './model.js';
 import { chip, LOADING, missing, queueLink } from './parts.js';
 import { Timeline } from './timeline.js';
 
@@ -90,6 +90,7 @@ export function JobView(page, queue, jobId) {
   const drawn = perFrame(draw);
   const lookAgain = Again(look);
   const shown = {}; // by place, the value there and its JSON
+  let samples = []; // of the progress of this attempt
   let problem = ''; // why the bridge does not tell of this job
 
   function put(place, value) {
@@ -116,7 +117,7 @@ export function JobView(page, queue, jobId) {
       meter.firstChild.style.transform = `scaleX(${part / 100})`;
       meter.setAttribute('aria-valuenow', Math.round(part));
     }
-    say(going, state === 'active' ? progressLine(job.progress, left(job, now)) : '');
+    say(going, state === 'active' ? progressLine(job.progress, leftAt(samples, now)) : '');
     mark(meter, 'stopped', state === 'failed');
     put(
       'progress',
@@ -166,6 +167,7 @@ export function JobView(page, queue, jobId) {
     lookAgain.done();
     const { returnvalue, failedReason, ...snapshot } = found;
     const { data, stacktrace } = snapshot;
+    if (!samples.length) samples = firstSamples(found, timeOf(found.at));
     if (!merge(job, snapshot)) Object.assign(job, { data: data ?? job.data, stacktrace });
     if (found.state === job.state)
       Object.assign(job, found.state === 'completed' ? { result: returnvalue } : { reason: failedReason });
@@ -202,6 +204,9 @@ export function JobView(page, queue, jobId) {
     if (id?.includes('~')) return look();
     const at = timeOf(id) ?? bridge.now();
     timeline.take(event, told, at);
+    const part = event === 'progress' ? percentOf(told.data) : null;
+    if (part !== null) samples = sampled(samples, part, at);
+    if (event === 'active') samples = [];
     if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it
     job.unknown = false;
     apply(job, event, told, at);

@@ -1,7 +1,5 @@
 /** What is known of a job, and how events change it. Times are epoch milliseconds by the clock of Redis. */
 
-import { percentOf } from '../src/elements/progress.js';
-
 export const STATES = ['waiting', 'active', 'delayed', 'prioritized', 'waiting-children', 'completed', 'failed'];
 export const ENDED = ['completed', 'failed', 'removed'];
 
@@ -108,11 +106,4 @@ export function waited(job, now) {
 export function ran(job, now) {
   if (!job.processedOn || job.state === 'waiting' || job.state === 'delayed') return undefined;
   return (job.finishedOn ?? (job.state === 'active' ? now : undefined)) - job.processedOn || undefined;
-}
-
-/** Returns how long the job will take from now, if it goes on as fast as until now; null if nobody knows. */
-export function left(job, now) {
-  const done = percentOf(job.progress);
-  if (!done || done >= 100 || job.state !== 'active' || !job.processedOn) return null;
-  return ((now - job.processedOn) * (100 - done)) / done;
 }

@@ -22,7 +22,7 @@ export function Followed(jobs) {
         const logs = [...listeners.values()].includes(true);
         self.logs = logs;
         const answer = await jobs.emitWithAck('subscribe-job', { jobId, queue, events: EVENTS, logs });
-        if (followed.get(key) === self && answer.error?.code !== 'unsubscribed') self.show(answered(self.job, answer));
+        if (followed.get(key) === self && answer.error?.code !== 'unsubscribed') self.show(answered(self.job, answer, Date.now()));
       },
       add(listener, logs) {
         const first = !listeners.size;

@@ -3,7 +3,7 @@
  * event of the bridge. Times are epoch milliseconds. Brackets such as [S12] name rules of protocol.md.
  */
 
-import { percentOf, sampled } from './progress.js';
+import { firstSamples, percentOf, sampled } from './progress.js';
 import { sentence } from './sentence.js';
 
 /** The events that a job's state is made of. Outcomes always come. */
@@ -63,8 +63,8 @@ const isAfter = (id, other) => {
   return a > c || (a === c && b > d);
 };
 
-/** Returns the job after the answer to `subscribe-job`. If several queues have a job of this id, it is the first one. */
-export function answered(job, { error, unknown, jobs = [] }) {
+/** Returns the job after the answer to `subscribe-job`, at the time `now`. If several queues have a job of this id, it is the first one. */
+export function answered(job, { error, unknown, jobs = [] }, now) {
   if (error) return { ...job, state: 'refused', reason: sentence(error) };
   const found = jobs.find(({ queue }) => queue === (job.queue ?? queue));
   if (!found) return unknown && !isOver(job) ? { ...job, state: 'missing', reason: '' } : job;
@@ -76,7 +76,9 @@ export function answered(job, { error, unknown, jobs = [] }) {
   const anew = isOver(job) && !isOver(found) ? NEW_LIFE : {};
   const reason = isOver(job) && isOver(found) ? job.reason : '';
   const { progress = job.progress } = found;
-  return { ...job, ...anew, queue, jobId, name, state, at, attempts: attemptsMade, progress, reason, ...times };
+  const known = { ...job, ...anew };
+  const samples = known.samples.length ? known.samples : firstSamples(found, now);
+  return { ...known, queue, jobId, name, state, at, attempts: attemptsMade, progress, samples, reason, ...times };
 }
 
 /** Returns the job after an event, which came at the time `now`. */
