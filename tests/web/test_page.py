@@ -34,6 +34,22 @@ async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
         assert set(asked) == {live.url.removeprefix("http://")}
 
 
+async def test_each_count_leads_to_the_jobs_that_it_counts(redis: Redis, chromium: Chromium) -> None:
+    for state in ("wait", "delayed", "prioritized", "prioritized", "waiting-children"):
+        redis.add_job("http", f"{redis.client.incr('ids')}", state=state, name="fetch")
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/") as page:
+        for where, text, count in (
+            (".count.waiting", "1", 1),
+            (".count.delayed", "1", 1),
+            (".note", "2 prioritized", 2),
+            (".note", "1 waiting-children", 1),
+        ):
+            await says(page, f".row {where}", text)
+            await chromium.run(page.tab.click, f".row {where}:text-is('{text}')")
+            await page.until(f"() => document.querySelectorAll('.list .job').length === {count}")
+            await page.run("location.hash = '#/'")
+
+
 async def test_a_thousand_queues(redis: Redis, chromium: Chromium) -> None:
     for number in range(1000):
         redis.make_queue(f"q{number:04}")

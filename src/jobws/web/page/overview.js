@@ -3,10 +3,10 @@
 import { h, mark, perFrame, say, whileVisible } from './dom.js';
 import { duration, NOTHING, number, short } from './format.js';
 import { Spark } from './spark.js';
-import { missing } from './parts.js';
+import { missing, queueLink } from './parts.js';
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'failed'];
-const MORE = { waiting: ['prioritized'], delayed: ['waiting-children'] }; // counted with them
+const RARE = ['prioritized', 'waiting-children']; // they have no column, but a note where there are such jobs
 
 export function Overview({ bridge, queues, onQueues }) {
   const rows = new Map();
@@ -91,16 +91,16 @@ export function Overview({ bridge, queues, onQueues }) {
 }
 
 function Row(queue) {
-  const counts = STATES.map((state) =>
-    h(`a.count.${state}`, { href: `#/queues/${encodeURIComponent(queue.label)}?state=${state}` }),
-  );
+  const place = queueLink(queue.label);
+  const counts = STATES.map((state) => h(`a.count.${state}`, { href: `${place}?state=${state}` }));
+  const rare = RARE.map((state) => h('a.note', { href: `${place}?state=${state}` }));
   const spark = Spark(`Jobs of ${queue.label} that completed and failed per minute`);
   const [rate, oldest, workers, notes] = [h('span'), h('span'), h('span'), h('span.notes')];
   const cell = (name, ...children) => h(`span.${name}`, { role: 'cell' }, ...children);
   const node = h(
     'div.row',
     { role: 'row' },
-    cell('name', h('a', { href: `#/queues/${encodeURIComponent(queue.label)}` }, queue.label), notes),
+    cell('name', h('a', { href: place }, queue.label), h('span.notes', {}, ...rare), notes),
     ...counts.map((each, index) => cell('figure', h('small', {}, STATES[index]), each)),
     cell('rate-line', spark.node),
     cell('figure', h('small', {}, 'per minute'), rate),
@@ -124,12 +124,16 @@ function Row(queue) {
     draw() {
       const { counts: now, completedPerMinute, failedPerMinute, workers: there, paused } = queue.stats ?? {};
       STATES.forEach((state, index) => {
-        const total = now && [state, ...(MORE[state] ?? [])].reduce((sum, each) => sum + (now[each] ?? 0), 0);
+        const total = now?.[state];
         const element = counts[index];
         const before = element.textContent;
         if (say(element, now ? short(total) : NOTHING) && before) pulse(element);
         element.title = now ? `${number(total)} ${state}` : '';
         mark(element, 'zero', !total);
+      });
+      RARE.forEach((state, index) => {
+        rare[index].hidden = !now?.[state];
+        say(rare[index], `${number(now?.[state])} ${state}`);
       });
       say(
         rate,
