@@ -55,7 +55,7 @@ async def test_a_thousand_queues(redis: Redis, chromium: Chromium) -> None:
         redis.make_queue(f"q{number:04}")
     async with live_bridge(redis.url, queues=("*",)) as live, chromium.page(live.url + "/") as page:
         await page.until("() => document.querySelectorAll('.row').length === 1000")
-        names = "[...document.querySelectorAll('.row .name a')].map((each) => each.innerText)"
+        names = "[...document.querySelectorAll('.row .name > a')].map((each) => each.innerText)"
         assert await page.run(names) == [f"q{number:04}" for number in range(1000)]
         # Lines are drawn for what is in sight.
         drawn = "document.querySelectorAll('.spark .line[d^=M]').length"

@@ -72,7 +72,6 @@ export function Actions({ bridge }, job) {
       h(
         `button${action === 'remove' ? '.danger' : ''}`,
         {
-          type: 'button',
           onclick: () =>
             act(bridge, action, { queue, jobId }, `${TITLES[action]} “${job.name || jobId}” of ${queue}?`, DONE[action]),
         },

@@ -14,6 +14,8 @@ const NAMES =
 // The token is expired, was not accepted, or was revoked.
 const TOKEN_ENDS = [4001, 4500, 4501];
 
+const NOWHERE = 'This bridge has no queue of this name';
+
 /** An answer of the bridge that is an error. `code` is for programs, `status` the HTTP status. */
 export class Refused extends Error {
   constructor(status, { detail, code } = {}) {
@@ -47,7 +49,8 @@ export function Bridge(tell, ask) {
     },
     /**
      * Calls `listener(event, data, id)` for the events of a whole queue, and with `ack` where they begin: between that and the one
-     * before, events may be missing. Returns a function that ends this.
+     * before, events may be missing; with `ended` and `{message, yet}`, if the bridge does not know the queue. `yet`: it will as soon as
+     * the queue has a job. Returns a function that ends this.
      */
     follow(queue, events, listener) {
       const leaving = new AbortController();
@@ -56,8 +59,10 @@ export function Bridge(tell, ask) {
         for await (const { event, data, id, replayed } of watchQueue(bridge.jobs, queue, { events, signal })) {
           if (event === 'ack') kept.works();
           take(listener, event, data, id, !replayed);
+          if (event === 'ack' && data.unknownQueue)
+            listener('ended', { yet: true, message: `${NOWHERE} yet. It appears here as soon as it has a job.` });
         }
-      });
+      }, listener);
       kept.begin();
       return () => {
         kept.end();
@@ -66,7 +71,7 @@ export function Bridge(tell, ask) {
     },
     /**
      * Calls `listener(event, data, id)` for all events of a job that Redis still has, then for those that come, for the lines
-     * of its log, and for gaps. Returns a function that ends this.
+     * of its log, for gaps, and with `ended` as `follow` does. Returns a function that ends this.
      */
     followJob(queue, jobId, listener) {
       const { jobs } = bridge;
@@ -75,7 +80,7 @@ export function Bridge(tell, ask) {
         const { error } = await jobs.emitWithAck('subscribe-job', { queue, jobId, events: ['*'], after, logs });
         if (error) throw error;
         kept.works();
-      });
+      }, listener);
       const mine = (event, data, id) => {
         const gap = event === 'gap';
         if ((gap ? (data.queue ?? queue) : data?.queue) !== queue) return;
@@ -141,9 +146,9 @@ export function Bridge(tell, ask) {
 
   /**
    * Keeps a subscription on the present client. `begin()` calls `subscribe`, and again after it has rejected, or after `failed(error)`.
-   * It is over, and the viewer is told so, until `works()` is called.
+   * It is over, and the viewer is told so, until `works()` is called. Only `listener` is told that the bridge does not know the queue.
    */
-  function keep(subscribe) {
+  function keep(subscribe, listener) {
     const { jobs } = bridge;
     const again = Again(begin);
     let over = false;
@@ -151,13 +156,17 @@ export function Bridge(tell, ask) {
       begin,
       failed(error) {
         if (over || bridge.jobs !== jobs || !jobs.active) return;
+        again.later();
+        if (error.code === 'unknown-queue') {
+          mended();
+          return listener?.('ended', { message: `${NOWHERE}.` });
+        }
         broken.set(kept, error.message);
         tell('ended', error.message);
-        again.later();
       },
       works() {
         again.done();
-        if (broken.delete(kept)) tell('ended', [...broken.values()][0]);
+        mended();
       },
       end() {
         over = true;
@@ -165,6 +174,9 @@ export function Bridge(tell, ask) {
         again.end();
       },
     };
+    function mended() {
+      if (broken.delete(kept)) tell('ended', [...broken.values()][0]);
+    }
     function begin() {
       if (bridge.jobs === jobs) subscribe().catch(kept.failed);
     }

@@ -4,7 +4,7 @@ import { act, confirm } from './actions.js';
 import { Again } from './again.js';
 import { h, perFrame, say } from './dom.js';
 import { number, plural, time, whole } from './format.js';
-import { timeOf } from './model.js';
+import { none, timeOf } from './model.js';
 import { notify } from './notify.js';
 import { link, missing } from './parts.js';
 import { QueueHead } from './queuehead.js';
@@ -25,7 +25,7 @@ export function FailedView(page, queue) {
   const jobs = new Map(); // the failed ones, by id: {jobId, name, at, reason}
   const list = h('div.groups');
   const empty = h('p.empty', {}, 'Loading …');
-  const all = h('button', { type: 'button', hidden: true, onclick: retryAll }, 'Retry all failed');
+  const all = h('button', { hidden: true, onclick: retryAll }, 'Retry all failed');
   const sum = h('span.hint', { role: 'status' });
   const line = h('div.line', {}, sum, all);
   const node = h('section.view', {}, head.node, line, empty, list);
@@ -34,6 +34,7 @@ export function FailedView(page, queue) {
   const again = Again(read);
   let stale = new Set(); // jobs that the present reading has not brought yet
   let rounds = 0;
+  let nowhere = ''; // a sentence, if the bridge does not know the queue
   let loaded = false;
   const draw = perFrame(render);
 
@@ -58,7 +59,7 @@ export function FailedView(page, queue) {
     });
     empty.hidden = jobs.size > 0;
     line.hidden = !jobs.size;
-    say(empty, loaded ? 'No job of this queue has failed.' : 'Loading …');
+    say(empty, nowhere || (loaded ? 'No job of this queue has failed.' : 'Loading …'));
     say(sum, jobs.size ? `${plural(jobs.size, 'failed job')} for ${plural(sorted.length, 'reason')}` : '');
     all.hidden = !jobs.size || !bridge.rights.may('write:queues:retry', queue);
   }
@@ -76,12 +77,7 @@ export function FailedView(page, queue) {
     stale = new Set(jobs.keys());
     let cursor;
     for (let each = 0; each < MOST && cursor !== null; each += PAGE) {
-      const found = await bridge.get('queue-jobs', {
-        queue,
-        state: 'failed',
-        limit: PAGE,
-        cursor,
-      });
+      const found = await bridge.get('queue-jobs', { queue, state: 'failed', limit: PAGE, cursor }).catch(none);
       if (left.signal.aborted || round !== rounds) return;
       ({ cursor } = found);
       for (const { jobId, name, finishedOn } of found.jobs) {
@@ -109,6 +105,8 @@ export function FailedView(page, queue) {
   }
 
   function take(event, data, id) {
+    nowhere = event === 'ended' ? data.message : '';
+    if (nowhere) return draw();
     if (['ack', 'gap', 'cleaned'].includes(event)) return read();
     if (event === 'failed') return note(data.jobId, { reason: data.failedReason ?? '', at: timeOf(id) });
     if (data?.jobId !== undefined && jobs.delete(data.jobId)) draw();
@@ -142,7 +140,7 @@ function Group(bridge, queue) {
   const [count, reason, last] = [h('b.n'), h('span.reason'), h('time')];
   const bar = h('i');
   const list = h('ul');
-  const button = h('button', { type: 'button', onclick: retry }, 'Retry these');
+  const button = h('button', { onclick: retry }, 'Retry these');
   const node = h(
     'details.group',
     {},

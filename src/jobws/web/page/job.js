@@ -92,6 +92,7 @@ export function JobView(page, queue, jobId) {
   const shown = {}; // by place, the value there and its JSON
   let samples = []; // of the progress of this attempt
   let problem = ''; // why the bridge does not tell of this job
+  let nowhere = ''; // a sentence, if it does not know the queue
 
   function put(place, value) {
     if (shown[place]?.value === value) return;
@@ -132,7 +133,7 @@ export function JobView(page, queue, jobId) {
     say(trace, state === 'failed' && job.stacktrace?.length ? job.stacktrace.join('\n\n') : '');
     trace.hidden = !trace.textContent;
     actions.draw();
-    say(told, problem || (job.unknown ? UNKNOWN : state === 'removed' ? 'This job was removed.' : ''));
+    say(told, problem || (job.unknown ? nowhere || UNKNOWN : state === 'removed' ? 'This job was removed.' : ''));
     told.hidden = !told.textContent;
     const attempts = (job.attemptsMade ?? 0) + (state === 'active');
     const known = [
@@ -195,6 +196,10 @@ export function JobView(page, queue, jobId) {
   }
 
   function take(event, told, id) {
+    if (event === 'ended') {
+      nowhere = told.message;
+      return drawn();
+    }
     if (event === 'job-log') return log.take(told);
     if (event === 'gap') {
       job.at = undefined; // in a stream that is another one, positions begin again

@@ -3,7 +3,7 @@
 import { percentOf, wordsOf } from '../src/elements/progress.js';
 import { Again } from './again.js';
 import { line } from './format.js';
-import { apply, ENDED, EVENTS, isLater, Job, merge, STATES, timeOf } from './model.js';
+import { apply, ENDED, EVENTS, isLater, Job, merge, none, STATES, timeOf } from './model.js';
 
 const PAGE = 200;
 const PORTION = 200; // jobs that are looked up together
@@ -31,9 +31,12 @@ export function Jobs(bridge, queue, changed, failed) {
   const cursors = new Map(STATES.map((state) => [state, undefined])); // null: there is no further page
   let order = [];
   let left = false;
+  let nowhere = '';
   const age = (job) => job.timestamp ?? 0;
 
   function take(event, data, id) {
+    nowhere = event === 'ended' ? data.message : '';
+    if (nowhere) return changed(true);
     // Between these and what came before, there may be events that did not come.
     if (['ack', 'gap', 'cleaned'].includes(event)) return check();
     if (!data?.jobId || !EVENTS.includes(event)) return;
@@ -124,7 +127,7 @@ export function Jobs(bridge, queue, changed, failed) {
   async function page(state, first) {
     const query = { queue, state, limit: PAGE, cursor: first ? undefined : cursors.get(state) };
     const round = checks;
-    const { jobs, cursor } = await bridge.get('queue-jobs', query);
+    const { jobs, cursor } = await bridge.get('queue-jobs', query).catch(none);
     if (!first || cursors.get(state) === undefined) cursors.set(state, cursor);
     for (const snapshot of jobs) {
       wanted[round === checks ? 'delete' : 'add'](snapshot.jobId);
@@ -183,6 +186,10 @@ export function Jobs(bridge, queue, changed, failed) {
     /** The jobs, the oldest first. */
     get order() {
       return order;
+    },
+    /** A sentence that the bridge does not know the queue; otherwise ''. */
+    get nowhere() {
+      return nowhere;
     },
     /** Reads the next page of each of these states that has one. */
     more(states) {

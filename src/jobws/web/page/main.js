@@ -40,7 +40,7 @@ const nav = h('nav', { 'aria-label': 'Views' }, h('a', { href: '#/' }, 'Queues')
 const palette = Palette(page);
 const search = h(
   'button.search',
-  { type: 'button', onclick: palette.open, 'aria-keyshortcuts': 'Control+K' },
+  { onclick: palette.open, 'aria-keyshortcuts': 'Control+K' },
   icon('search'),
   h('span', {}, 'Go to'),
   h('kbd', { 'aria-hidden': 'true' }, 'Ctrl K'),
@@ -55,7 +55,7 @@ const header = h(
   status.node,
   h(
     'button.icon',
-    { type: 'button', title: 'Your rights', 'aria-label': 'Your rights', onclick: () => (bridge.who ? who.show() : tokens.ask()) },
+    { title: 'Your rights', 'aria-label': 'Your rights', onclick: () => (bridge.who ? who.show() : tokens.ask()) },
     icon('key'),
   ),
   themeButton(),

@@ -23,6 +23,12 @@ export const Job = (queue, jobId, snapshot = {}) => ({
   ...snapshot,
 });
 
+/** Returns no jobs, if an error says that the bridge does not know the queue. Otherwise throws it. */
+export function none(error) {
+  if (error.code !== 'unknown-queue') throw error;
+  return { jobs: [], cursor: null };
+}
+
 /** The time of an event, from its position. */
 export const timeOf = (id) => (id ? Number.parseInt(id, 10) : undefined);
 

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 
 const SHOWN = 6000;
-export const notices = h('div.notices', { role: 'status', 'aria-live': 'polite' });
+export const notices = h('div.notices', { role: 'status' });
 
 /** Shows a message for some seconds. `kind` is `bad` if something did not work. */
 export function notify(text, kind = 'good') {

@@ -23,7 +23,7 @@ export function QueueView(page, queue, query) {
     const count = h('span.n');
     const button = h(
       'button.tab',
-      { type: 'button', 'data-state': each, onclick: () => choose(each) },
+      { 'data-state': each, onclick: () => choose(each) },
       h('i', { 'aria-hidden': 'true' }),
       each || 'all',
       count,
@@ -38,8 +38,14 @@ export function QueueView(page, queue, query) {
     oninput: () => ((text = field.value.trim()), choose(state)),
   });
   const goto = h('a.goto', { hidden: true });
-  const news = h('button.news', { type: 'button', hidden: true, onclick: () => list.toTop() });
+  const news = h('button.news', { hidden: true, onclick: () => list.toTop() });
   const empty = h('p.empty', { hidden: true });
+  const filters = h(
+    'div.filters',
+    {},
+    h('div.tabs', { role: 'group', 'aria-label': 'State' }, ...tabs.map(({ button }) => button)),
+    field,
+  );
   const columns = h(
     'div.columns',
     { 'aria-hidden': 'true' },
@@ -58,12 +64,7 @@ export function QueueView(page, queue, query) {
     'section.view.full',
     {},
     head.node,
-    h(
-      'div.filters',
-      {},
-      h('div.tabs', { role: 'group', 'aria-label': 'State' }, ...tabs.map(({ button }) => button)),
-      field,
-    ),
+    filters,
     goto,
     columns,
     h('div.frame', {}, news, list.node, empty),
@@ -75,13 +76,15 @@ export function QueueView(page, queue, query) {
     const items = filtered();
     list.show(items);
     empty.hidden = items.length > 0;
+    filters.hidden = columns.hidden = !!jobs.nowhere;
     say(
       empty,
-      loaded
-        ? text || state
-          ? 'No job here that fits.'
-          : 'No jobs yet. They appear here as they are added.'
-        : 'Loading …',
+      jobs.nowhere ||
+        (loaded
+          ? text || state
+            ? 'No job here that fits.'
+            : 'No jobs yet. They appear here as they are added.'
+          : 'Loading …'),
     );
     goto.hidden = !text || items.length > 0;
     if (!goto.hidden) {

@@ -15,7 +15,7 @@ const VIEWS = [
 export function QueueHead({ bridge, queues, onQueues }, queue, view) {
   const notes = h('span.notes');
   const facts = h('p.facts');
-  const pause = h('button', { type: 'button', hidden: true, onclick: toggle });
+  const pause = h('button', { hidden: true, onclick: toggle });
   const tabs = VIEWS.map(([name, title, path]) =>
     h('a', { href: queueLink(queue, path), 'aria-current': name === view ? 'page' : null }, title),
   );

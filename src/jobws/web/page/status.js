@@ -23,7 +23,7 @@ const HINTS = {
 /** Returns `{node, tell(state, detail)}`; `tell` takes what `Bridge` tells (bridge.js). */
 export function Status() {
   const word = h('span');
-  const gap = h('button.gap', { type: 'button', hidden: true, onclick: () => (gap.hidden = true) });
+  const gap = h('button.gap', { hidden: true, onclick: () => (gap.hidden = true) });
   const node = h('div.status', {}, gap, h('span.pill', { role: 'status' }, h('i', { 'aria-hidden': 'true' }), word));
   const pill = node.lastChild;
 

@@ -88,6 +88,23 @@ export function SubmitView(page, queue) {
       return check();
     }
   }
-  if (bridge.rights.may('read:jobs', queue)) example().catch(() => {});
-  return { node: h('section.view', {}, head.node, form), title, close: head.close };
+  let closed = false;
+  let leave;
+  if (bridge.rights.may('read:jobs', queue))
+    example().catch(({ code }) => {
+      if (code !== 'unknown-queue' || closed) return;
+      // It may be one that its first job makes. If not, there is nothing to submit to.
+      leave = bridge.follow(queue, ['added'], (event, { message, yet }) => {
+        if (event === 'ended' && !yet) form.replaceWith(h('p.empty', {}, message));
+      });
+    });
+  return {
+    node: h('section.view', {}, head.node, form),
+    title,
+    close() {
+      closed = true;
+      leave?.();
+      head.close();
+    },
+  };
 }

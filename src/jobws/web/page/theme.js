@@ -28,7 +28,7 @@ export function themeButton() {
   };
   return h(
     'button.icon',
-    { type: 'button', title: 'Light or dark', 'aria-label': 'Light or dark', onclick: change },
+    { title: 'Light or dark', 'aria-label': 'Light or dark', onclick: change },
     icon('theme'),
   );
 }

@@ -58,35 +58,37 @@ export function TokenDialog(bridge) {
 
 /** Shows who the viewer is to the bridge, and what is allowed. */
 export function WhoDialog(bridge, tokens) {
-  const body = h('div');
-  const node = h('dialog.who', { 'aria-label': 'Your rights' }, body);
+  const node = h('dialog.who', { 'aria-label': 'Your rights' });
   return {
     node,
     show() {
       const { sub, scope, expires } = bridge.who ?? {};
       const entries = (scope ?? '').split(' ').filter(Boolean);
-      body.replaceChildren(
-        h('h2', {}, sub ?? (bridge.token ? 'Your token' : 'No token needed')),
-        expires && h('p', {}, 'Valid until ', h('time', { title: whole(expires) }, time(expires)), '.'),
-        entries.length
-          ? h(
-              'ul.rights',
-              {},
-              ...entries.map((each) => h('li', {}, h('code', {}, each), each === 'admin' && ' everything')),
-            )
-          : h('p', {}, 'The application behind this bridge decides about each request.'),
-        !bridge.rights.actions &&
-          h('p.hint', {}, 'This bridge does not act on jobs: it has no keys, and was started without --allow-actions.'),
+      node.replaceChildren(
         h(
-          'div.buttons',
+          'div',
           {},
-          bridge.token &&
-            h('button', { type: 'button', onclick: () => (node.close(), bridge.forget()) }, 'Forget token'),
-          bridge.token && h('button', { type: 'button', onclick: () => (node.close(), tokens.ask()) }, 'Change'),
-          h('button.primary', { type: 'button', onclick: () => node.close() }, 'Close'),
+          h('h2', {}, sub ?? (bridge.token ? 'Your token' : 'No token needed')),
+          expires && h('p', {}, 'Valid until ', h('time', { title: whole(expires) }, time(expires)), '.'),
+          entries.length
+            ? h(
+                'ul.rights',
+                {},
+                ...entries.map((each) => h('li', {}, h('code', {}, each), each === 'admin' && ' everything')),
+              )
+            : h('p', {}, 'The application behind this bridge decides about each request.'),
+          !bridge.rights.actions &&
+            h('p.hint', {}, 'This bridge does not act on jobs: it has no keys, and was started without --allow-actions.'),
+          h(
+            'div.buttons',
+            {},
+            bridge.token &&
+              h('button', { onclick: () => (node.close(), bridge.forget()) }, 'Forget token'),
+            bridge.token && h('button', { onclick: () => (node.close(), tokens.ask()) }, 'Change'),
+            h('button.primary', { onclick: () => node.close() }, 'Close'),
+          ),
         ),
       );
-      [...body.childNodes].forEach((each) => each.nodeType === 3 && each.remove());
       node.showModal();
     },
   };
