@@ -27,9 +27,10 @@ def drained(process: subprocess.Popen[str], pipe: IO[str]) -> Iterator[None]:
 
 
 @contextmanager
-def bridge(redis_url: str, *arguments: str, **environment: str) -> Iterator[str]:
+def bridge(redis_url: str, *arguments: str, queues: str = "*", **environment: str) -> Iterator[str]:
     """Run `jobws serve` with these arguments and variables until the end of the context. Yield its URL."""
-    command = [sys.executable, "-m", "jobws", "serve", "--redis", redis_url, "--queues", "*", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "jobws", "serve", "--redis", redis_url, "--queues", queues, "--port", "0"]
+    command += arguments
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
         assert process.stderr is not None
         line = next(line for line in process.stderr if " serves http" in line)

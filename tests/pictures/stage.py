@@ -33,7 +33,7 @@ class Stage(NamedTuple):
 
     Attributes:
         urls: The URLs of bridges: `open` shows and does everything, `keyed` wants a token, `asking` asks `authorizer`,
-            `empty` has no queue; and of `host`, which serves pages of somebody else.
+            `one` has one queue, `empty` none; and of `host`, which serves pages of somebody else.
         jobs: Jobs, as QUEUE/ID, by what is to be seen of them.
         client: A client of `open`.
         redis: A client of Redis.
@@ -69,6 +69,7 @@ def stage(started: Demo) -> Iterator[Stage]:
             "open": stack.enter_context(bridge(started.redis_url, *EVERYTHING, *allowing(server.origin, ORIGIN))),
             "keyed": stack.enter_context(bridge(started.redis_url, *allowing(ORIGIN), **secret)),
             "asking": stack.enter_context(bridge(started.redis_url, "--authorize-url", authorizer.url)),
+            "one": stack.enter_context(bridge(started.redis_url, queues="http")),
             "empty": stack.enter_context(bridge(started.redis_url, "--prefix", "none", "--logs-stream", "none")),
             "host": server.origin,
         }

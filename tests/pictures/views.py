@@ -193,6 +193,10 @@ VIEWS: Final[dict[str, tuple[str, *tuple[str | Step, ...]]]] = {
     "job-failed": ("{open}/#/jobs/{failed}", says(".failure .reason", "127.0.0.1"), says(".trace", "Error")),
     "job-removed": ("about:blank", _removed),
     "job-unknown": ("{open}/#/jobs/mails/to-come", says(".jobhead .chip", "unknown")),
+    "queue-unknown": ("{one}/#/queues/nowhere", says(".empty", "This bridge has no queue of this name.")),
+    "queue-unknown-yet": ("{open}/#/queues/nowhere", says(".empty", "It appears here as soon as it has a job.")),
+    "queue-unknown-submit": ("{one}/#/queues/nowhere/submit", says(".empty", "This bridge has no queue")),
+    "queue-unknown-job": ("{one}/#/jobs/nowhere/1", says(".told", "This bridge has no queue of this name.")),
     "job-flow": (
         "{open}/#/jobs/{flow}",
         says(".flow", "audit demo"),
