@@ -100,7 +100,7 @@ function Row(queue) {
   const node = h(
     'div.row',
     { role: 'row' },
-    cell('name', h('a', { href: place }, queue.label), h('span.notes', {}, ...rare), notes),
+    cell('name', h('a', { href: place }, queue.label), notes),
     ...counts.map((each, index) => cell('figure', h('small', {}, STATES[index]), each)),
     cell('rate-line', spark.node),
     cell('figure', h('small', {}, 'per minute'), rate),
@@ -152,7 +152,7 @@ function Row(queue) {
       const text = JSON.stringify(problems);
       if (notes.dataset.text !== text) {
         notes.dataset.text = text;
-        notes.replaceChildren(...problems.map(([kind, each]) => h(`span.note.${kind}`, {}, each)));
+        notes.replaceChildren(...rare, ...problems.map(([kind, each]) => h(`span.note.${kind}`, {}, each)));
       }
     },
   };
