@@ -36,10 +36,19 @@ def jobs(redis: Redis) -> Redis:
     """Jobs that have ended, which fill every column."""
     now = int(time.time() * 1000)
     for number in range(3):
-        times = {"timestamp": now - 9_000_000, "processedOn": now - 5_000_000, "finishedOn": now - number}
         reason = f"no answer from 10.0.0.{number} within {number + 1} s, although it was asked again and again"
-        about = {"name": "fetch the page", "failedReason": reason, "attemptsMade": 3, "progress": 62}
-        redis.add_job("http", str(uuid4()), state="failed", **about, **times)
+        redis.add_job(
+            "http",
+            str(uuid4()),
+            state="failed",
+            name="fetch the page",
+            failedReason=reason,
+            attemptsMade=3,
+            progress=62,
+            timestamp=now - 9_000_000,
+            processedOn=now - 5_000_000,
+            finishedOn=now - number,
+        )
     return redis
 
 
