@@ -1,5 +1,7 @@
 """What a hostile client does: `python -m tests.bench.attacks NAME PORT TOKEN`, until it is killed.
 
+With a number in place of the three, it takes this share of a processor's time instead, without a connection.
+
 It has the lowest priority, so that it takes time from the bridge by what it sends, and not by its own work.
 """
 
@@ -12,9 +14,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from tests.bench.clients import handshake, raise_file_limit
 
@@ -54,9 +57,16 @@ class Socket:
         self._socket.close()
 
 
-def _busy(_port: int, _token: str) -> None:
+PERIOD_SECONDS: Final = 0.005
+
+
+def busy(share: float) -> NoReturn:
+    """Take this share of a processor's time, and do nothing."""
     while True:
-        pass
+        until = time.process_time() + share * PERIOD_SECONDS
+        while time.process_time() < until:
+            pass
+        time.sleep((1 - share) * PERIOD_SECONDS)
 
 
 def _again(port: int, token: str, messages: Callable[[], Iterator[object]], connections: int = 1) -> None:
@@ -185,18 +195,30 @@ ATTACKS: Final[dict[str, Callable[[int, str], None]]] = {
     "POST /logs of 1 MiB": _posting,
     "POST /lookup and /jobs of 1 MiB": _looking_up,
 }
-BUSY: Final = "busy, without a connection"
 
 
 @contextmanager
-def attacking(name: str, port: int, token: str) -> Iterator[None]:
-    """Let a hostile client run during the context; with the name BUSY, a process that only takes CPU time."""
-    command = [sys.executable, "-m", "tests.bench.attacks", name, str(port), token]
+def attacking(name: str, port: int, token: str) -> Iterator[int]:
+    """Let a hostile client run during the context. Yield its process id."""
+    with _running(name, str(port), token) as pid:
+        yield pid
+
+
+@contextmanager
+def taking(share: float) -> Iterator[None]:
+    """Let a process take this share of a processor's time during the context, and do nothing."""
+    with _running(str(share)):
+        yield
+
+
+@contextmanager
+def _running(name: str, *arguments: str) -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.bench.attacks", name, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        yield
+        yield process.pid
         if process.poll() is not None:
             raise RuntimeError(f"the attack {name!r} ended by itself")
     finally:
@@ -210,4 +232,6 @@ if __name__ == "__main__":
         Path("/proc/self/autogroup").write_text("19", encoding="ascii")
     raise_file_limit()
     print("ready", flush=True)
-    {**ATTACKS, BUSY: _busy}[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
+    if len(sys.argv) == 2:
+        busy(float(sys.argv[1]))
+    ATTACKS[sys.argv[1]](int(sys.argv[2]), sys.argv[3])

@@ -1,36 +1,45 @@
 """`python -m tests.bench.hostile`: the p99 of good clients beside a hostile one, and beside a process that is as busy.
 
-Both have the lowest priority. `--limits high` gives the hostile client limits that it does not reach. `--only NAME` and
-`--rounds N` choose attacks and rounds. `--cpu` measures the rounds of the bridge's event loop in CPU time, beside each
-attack, which other programs on the machine do not change, and says what the longest round consisted of.
+Both have the lowest priority. The busy process takes as much CPU time as the hostile client took, and does not connect.
+Fails if a ratio is over 2, if a hostile client adds more than 5 ms, or if it was not limited.
+
+`--limits high` gives the hostile client limits that it does not reach. `--only NAME` and `--rounds N` choose attacks
+and rounds. `--cpu` measures the rounds of the bridge's event loop in CPU time, beside each attack, which other programs
+on the machine do not change, and says what the longest round consisted of.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from jobws.tokens import mint
-from tests.bench.attacks import ATTACKS, BUSY, attacking
-from tests.bench.clients import Clients, raise_file_limit
+from tests.bench.attacks import ATTACKS, attacking, taking
+from tests.bench.clients import Clients, cpu_seconds, raise_file_limit
 from tests.bench.servers import Events, redis_server, server
 from tests.bench.writer import Plan, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SECRET: Final = "s" * 32
 CLIENTS: Final = 20
 # An event every 5 ms, for 3 s.
 PLAN: Final = Plan([("j", 1, 1)], 600, 0.005)
+MOST_RATIO: Final = 2.0
+MOST_MILLISECONDS: Final = 5.0
+LIMITED: Final = re.compile(r'^jobws_limited(?:_total)?\{setting="(\w+)"\} (\S+)$', re.MULTILINE)
 HIGH: Final = [
     *("--max-connections-per-identity", "10000", "--max-connections-per-address", "10000"),
     *("--max-subscriptions-per-identity", "1000000", "--requests-per-minute", "100000000"),
@@ -47,6 +56,22 @@ class Rounds(TypedDict):
     parts: dict[str, float]
 
 
+class Beside(NamedTuple):
+    """What a hostile client does to others. Times are the p99 of the others' latencies, in milliseconds.
+
+    Attributes:
+        share: How much of a processor's time the hostile client took.
+        busy: The time beside a process that takes as much.
+        hostile: The time beside the hostile client.
+        limited: By setting, how often the bridge has limited somebody meanwhile.
+    """
+
+    share: float
+    busy: float
+    hostile: float
+    limited: Mapping[str, int]
+
+
 def p99(clients: Clients, events: Events) -> float:
     """Return the p99 of the clients' latencies, in milliseconds."""
     with writing(events.port, PLAN):
@@ -55,9 +80,18 @@ def p99(clients: Clients, events: Events) -> float:
     return times[len(times) * 99 // 100] * 1000
 
 
-def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return for each attack the p99 beside a busy process and beside the attack, on a fresh bridge for each."""
-    found: dict[str, tuple[float, float]] = {}
+def limited(port: int) -> dict[str, int]:
+    """Return how often the bridge has limited somebody, by setting."""
+    request = Request(f"http://127.0.0.1:{port}/metrics")
+    request.add_header("Authorization", f"Bearer {mint(SECRET, 'read:metrics', sub='operator', seconds=3600)}")
+    with urlopen(request) as response:
+        text = response.read().decode()
+    return {name: int(float(count)) for name, count in LIMITED.findall(text) if float(count)}
+
+
+def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, Beside]:
+    """Return what each attack does to others, on a fresh bridge for each."""
+    found: dict[str, Beside] = {}
     with redis_server() as port:
         events = Events(port)
         for name in names:
@@ -69,10 +103,13 @@ def measure(names: Sequence[str], options: Sequence[str]) -> dict[str, tuple[flo
                 clients.subscribe([["j0"]] * CLIENTS)
                 clients.measure, clients.awake = True, False
                 hostile = mint(SECRET, "read:jobs:* write:jobs:* write:logs", sub="mallory", seconds=3600)
-                with attacking(BUSY, bridge.port, hostile):
-                    beside_busy = p99(clients, events)
-                with attacking(name, bridge.port, hostile):
-                    found[name] = beside_busy, p99(clients, events)
+                with attacking(name, bridge.port, hostile) as pid:
+                    used, began = cpu_seconds(pid), time.monotonic()
+                    beside_hostile = p99(clients, events)
+                    share = (cpu_seconds(pid) - used) / (time.monotonic() - began)
+                counts = limited(bridge.port)
+                with taking(min(share, 1.0)):
+                    found[name] = Beside(share, p99(clients, events), beside_hostile, counts)
                 clients.close()
     return found
 
@@ -128,19 +165,32 @@ def main() -> None:
             cells = [*(f"{each:.2f}" for each in medians), ", ".join(f"{part} {worst[part]}" for part in [*worst][:3])]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
         return
-    seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    seen: dict[str, list[Beside]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         secret = Path(folder, "secret")
         secret.write_text(SECRET, encoding="ascii")
         options = ["--jwt-secret-file", str(secret), "--trusted-proxy", "127.0.0.1"]
         options += HIGH if arguments.limits == "high" else []
         for _ in range(arguments.rounds):
-            for name, pair in measure(arguments.only or list(ATTACKS), options).items():
-                seen[name].append(pair)
-    print("| p99, ms | beside a busy process | beside the client | ratio | more |\n|---|---|---|---|---|")
-    for name, pairs in seen.items():
-        busy, beside = (statistics.median(each) for each in zip(*pairs, strict=True))
-        print(f"| {name} | {busy:.2f} | {beside:.2f} | {beside / busy:.2f} | {beside - busy:+.2f} |")
+            for name, beside in measure(arguments.only or list(ATTACKS), options).items():
+                seen[name].append(beside)
+    print("| p99, ms | CPU share | beside a busy process | beside the client | ratio | more | limited by |")
+    print("|---|---|---|---|---|---|---|")
+    missed = [name for name, rounds in seen.items() if not report(name, rounds)]
+    if missed and arguments.limits == "default":
+        raise SystemExit(f"missed: {', '.join(missed)}")
+
+
+def report(name: str, rounds: Sequence[Beside]) -> bool:
+    """Print the medians of the rounds of an attack. Return whether they are within the limits of this bench."""
+    share, busy, hostile = (statistics.median(each) for each in zip(*(each[:3] for each in rounds), strict=True))
+    ratio = statistics.median(each.hostile / each.busy for each in rounds)
+    settings = sorted(set.intersection(*(set(each.limited) for each in rounds)))
+    print(
+        f"| {name} | {share:.0%} | {busy:.2f} | {hostile:.2f} | {ratio:.2f} | {hostile - busy:+.2f} "
+        f"| {', '.join(settings) or 'nothing'} |"
+    )
+    return ratio <= MOST_RATIO and hostile - busy <= MOST_MILLISECONDS and bool(settings)
 
 
 if __name__ == "__main__":
