@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _SAYS: Final = """([where, text]) =>
     [...document.querySelectorAll(where)].some((each) => each.innerText.trim() === text)"""
 
+HOSTILE: Final = '<img src=x onerror="document.title=1">&amp;<script>document.title=1</script>'
+"""A name that a page must show as it stands."""
+LOADED: Final = ("/", "/page.js", "/page.css", "/page.svg", "/jobws.js", "/jobws-http.js", "/jobws-queues.js")
+"""What a browser loads for the page, in all views together; tests/web/test_page_loads.py compares."""
 ASKS: Final = "() => document.querySelector('dialog.token').open"
 """Whether the page asks for a token."""
 ASKED: Final = "() => document.querySelector('dialog[open]')"

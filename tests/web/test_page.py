@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -11,13 +11,11 @@ import anyio.lowlevel
 from tests.support.blocking_proxy import BlockingProxy
 from tests.support.bridge import live_bridge, quick_bridge
 from tests.support.mounted import mounted_bridge
-from tests.support.page import EVENTS, begin, finish, says
+from tests.support.page import EVENTS, HOSTILE, begin, finish, says
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium
     from tests.support.redis import Redis
-
-HOSTILE: Final = '<img src=x onerror="document.title=1">&amp;<script>document.title=1</script>'
 
 
 async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
@@ -30,8 +28,6 @@ async def test_counts_of_queues_move(redis: Redis, chromium: Chromium) -> None:
         redis.add_job("http", "2")
         redis.add_event("http", "waiting", "2")
         await says(page, ".row .count.waiting", "2")
-        asked: Any = await page.run("performance.getEntriesByType('resource').map((each) => new URL(each.name).host)")
-        assert set(asked) == {live.url.removeprefix("http://")}
 
 
 async def test_each_count_leads_to_the_jobs_that_it_counts(redis: Redis, chromium: Chromium) -> None:

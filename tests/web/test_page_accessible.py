@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
@@ -11,35 +10,18 @@ import pytest
 from tests.support.axe import PAGES, RUN, source
 from tests.support.bridge import live_bridge
 from tests.support.node import install_packages
-from tests.support.page import begin, says
+from tests.support.page import says
+from tests.support.page_views import VIEWS, fill
 from tests.support.tokens import keyed_bridge
 
 if TYPE_CHECKING:
     from tests.support.browser import Chromium, Page
     from tests.support.redis import Redis
 
-# By address, what is there when the view is.
-VIEWS: Final = {
-    "#/": (".row .name a", "http"),
-    "#/queues/http": (".job .title", "fetch"),
-    "#/queues/http/failed": (".group .n", "1"),
-    "#/queues/http/submit": (".submit .primary", "Submit"),
-    "#/jobs/http/runs": (".jobhead .chip", "active"),
-    "#/jobs/http/broken": (".failure .reason", "no such page"),
-    "#/jobs/http/done": (".tree .text", "fine"),
-    "#/logs": ("h1", "Logs"),
-}
-
 
 @pytest.fixture
 def filled(redis: Redis) -> Redis:
-    now = int(time.time() * 1000)
-    redis.add_job("http", "runs", name="fetch", timestamp=now, progress='{"done":1,"total":3}')
-    redis.client.rpush("bull:http:runs:logs", "first", "second")
-    begin(redis, "http", "runs")
-    redis.add_job("http", "broken", state="failed", failedReason="no such page", timestamp=now, finishedOn=now)
-    redis.add_job("http", "done", state="completed", returnvalue='{"it":"fine"}', timestamp=now, finishedOn=now)
-    redis.add_log("a line", queue="http")
+    fill(redis)
     return redis
 
 

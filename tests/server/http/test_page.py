@@ -11,6 +11,7 @@ import anyio.to_thread
 from jobws.server.http.page import CONTENT_SECURITY_POLICY
 from tests.support.bridge import live_bridge
 from tests.support.http import Answer, exchange
+from tests.support.page import LOADED
 from tests.support.tokens import jwt, keyed_bridge
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ TYPES = {
     "/page.css": "text/css; charset=utf-8",
     "/page.svg": "image/svg+xml",
 }
-# What a browser loads for the page, and how many bytes that may have.
-LOADED = (*TYPES, "/jobws.js", "/jobws-http.js", "/jobws-queues.js")
+# How many bytes all that a browser loads may have.
 LIMIT = 40_000
 
 
