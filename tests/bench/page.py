@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 # By server, the address of what shows the jobs of the queue `http`, newest first.
 PATHS: Final[dict[Kind, str]] = {"jobws": "/#/queues/http", "board": "/queue/http"}
+FRAME_MILLISECONDS: Final = 50
 TASK_MILLISECONDS: Final = 50
+# The traffic adds jobs in turns, so a trace may have a turn less.
+LEAST_EVENTS_PER_SECOND: Final = busy_page.EVENTS_PER_SECOND * 0.98
 HEAP_GROWTH: Final = 0.05
 ADD_SECONDS: Final = 1.0
 # A page has loaded all it needs, and what it shows first, so long after its event `load`.
@@ -122,14 +125,21 @@ def watch(kind: Kind, redis_port: int, plan: Plan) -> Watched:
     return Watched(delays, len(added) - len(delays), load_bytes, packed_bytes, quiet, busy)
 
 
-def compare(redis_port: int, plan: Plan) -> None:
-    """Print the table of the page and bull-board."""
-    found = [watch(kind, redis_port, plan) for kind in PATHS]
-    print("| | jobws | bull-board |\n|---|---|---|")
+def at_most(limit: float, value: float) -> str:
+    """Return a target, and whether a value misses it."""
+    return f"≤ {limit:g}{', missed' if value > limit else ''}"
+
+
+def at_least(limit: float, value: float) -> str:
+    return f"≥ {limit:g}{', missed' if value < limit else ''}"
+
+
+def comparison(found: list[Watched], adds: int) -> list[str]:
+    """Return the table of the page and bull-board, with what each of them cost. Only the page has targets."""
     rows: dict[str, list[float]] = {
         "`queue.add` → frame: p50, ms": [statistics.median(each.delays) for each in found],
         "the same: p99, ms": [each.delays[len(each.delays) * 99 // 100] for each in found],
-        f"jobs never in sight, of {plan.adds}": [each.missed for each in found],
+        f"jobs never in sight, of {adds}": [each.missed for each in found],
         "first load, kB": [each.load_bytes / 1000 for each in found],
         "its bodies if all were gzipped, kB": [each.packed_bytes / 1000 for each in found],
         "a minute in which nothing happens: kB": [each.quiet.sent / 1000 for each in found],
@@ -137,13 +147,15 @@ def compare(redis_port: int, plan: Plan) -> None:
         "a minute with a job every second: kB": [each.busy.sent / 1000 for each in found],
         "the same: commands of Redis besides those of `queue.add`": [each.busy.commands for each in found],
     }
+    lines = ["| | jobws | bull-board | target |", "|---|---|---|---|"]
     for name, values in rows.items():
-        print(f"| {name} | {' | '.join(f'{each:,.4g}' for each in values)} |")
+        target = at_most(FRAME_MILLISECONDS, values[0]) if name.endswith("p50, ms") else ""
+        lines.append(f"| {name} | {' | '.join(f'{each:,.4g}' for each in values)} | {target} |")
+    return lines
 
 
-def slow_tasks(redis_port: int, rounds: int) -> None:
-    """Print the table of the longest tasks of the page's scripts."""
-    found = busy_page.tasks(redis_port, rounds)
+def task_table(found: list[busy_page.Traced]) -> list[str]:
+    """Return the table of the tasks of some traces. With too few events, it says so: short tasks then prove nothing."""
     rows: dict[str, list[float]] = {
         "rows": [each.rows for each in found],
         "events a second": [each.events_per_second for each in found],
@@ -152,12 +164,16 @@ def slow_tasks(redis_port: int, rounds: int) -> None:
         "the longest: CPU, ms": [each.longest.cpu for each in found],
         "the longest: until its end, ms": [each.longest_wall for each in found],
     }
-    print("| | median | least | most | |\n|---|---|---|---|---|")
+    lines = ["| | median | least | most | target |", "|---|---|---|---|---|"]
     for name, values in rows.items():
         median = statistics.median(values)
-        target = f"≤ {TASK_MILLISECONDS}{', missed' if median > TASK_MILLISECONDS else ''}"
-        wanted = target if name.startswith("the longest") else ""
-        print(f"| {name} | {median:,.4g} | {min(values):,.4g} | {max(values):,.4g} | {wanted} |")
+        target = ""
+        if name == "events a second":
+            target = at_least(LEAST_EVENTS_PER_SECOND, median)
+        elif name.startswith("the longest"):
+            target = at_most(TASK_MILLISECONDS, median)
+        lines.append(f"| {name} | {median:,.4g} | {min(values):,.4g} | {max(values):,.4g} | {target} |")
+    return lines
 
 
 def heap(redis_port: int, minutes: float) -> None:
@@ -188,10 +204,10 @@ def main() -> None:
             heap(port, arguments.minutes)
             return
         if arguments.only != "tasks":
-            compare(port, Plan(arguments.adds, arguments.quiet_seconds, arguments.viewers))
-            print()
+            plan = Plan(arguments.adds, arguments.quiet_seconds, arguments.viewers)
+            print(*comparison([watch(kind, port, plan) for kind in PATHS], plan.adds), "", sep="\n")
         if arguments.only != "board":
-            slow_tasks(port, arguments.rounds)
+            print(*task_table(busy_page.tasks(port, arguments.rounds)), sep="\n")
 
 
 if __name__ == "__main__":
