@@ -149,3 +149,30 @@ async def test_the_time_left_is_known_though_redis_has_no_event_any_more(redis: 
     redis.add_event("http", "active", "8")
     async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
         await page.until(f"{LEFT} > 70 && {LEFT} < 90")
+
+
+async def test_a_delayed_job_says_when_it_is_due(redis: Redis, chromium: Chromium) -> None:
+    now = int(time.time() * 1000)
+    redis.add_job("http", "7", state="delayed", timestamp=now - 60_000)
+    facts = "[...document.querySelectorAll('.aside dt')].map((each) => each.innerText)"
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        # Only an event tells when.
+        await page.until("() => /^delayed 1 min/.test(document.querySelector('.sums')?.innerText)")
+        assert await page.run(facts) == ["Added"]
+        redis.add_event("http", "delayed", "7", delay=now + 86_400_000)
+        await page.until(f"{facts}[1] === 'Due'")
+        due = "document.querySelector('.aside div:nth-child(2) dd').innerText"
+        written = "new Date(%d).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit', second: '2-digit'})"
+        assert await page.run(f"{due}.endsWith({written % (now + 86_400_000)})")
+        redis.client.zrem("bull:http:delayed", "7")
+        begin(redis, "http", "7")
+        await says(page, ".jobhead .chip", "active")
+        await page.until(f"!{facts}.includes('Due')")
+
+
+async def test_a_job_between_two_attempts_does_not_run(redis: Redis, chromium: Chromium) -> None:
+    """Redis has none of its events any more."""
+    now = int(time.time() * 1000)
+    redis.add_job("http", "7", state="delayed", timestamp=now - 90_000, processedOn=now - 60_000)
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await page.until("() => /^waited 30 s · delayed 1 min/.test(document.querySelector('.sums')?.innerText)")

@@ -138,6 +138,7 @@ export function JobView(page, queue, jobId) {
     const attempts = (job.attemptsMade ?? 0) + (state === 'active');
     const known = [
       ['Added', job.timestamp],
+      ['Due', state === 'delayed' && job.due],
       ['Finished', job.finishedOn],
       ['Attempts', 0, attempts],
     ].filter(([, at, value]) => at || value);

@@ -31,8 +31,10 @@ export function Timeline() {
     const known = marks.filter(({ event }) => STATE_OF[event] || ['completed', 'failed', 'removed'].includes(event));
     if (job.timestamp && (!known.length || (job.processedOn && !known.some(({ event }) => event === RUNNING)))) {
       // The stream no longer has the beginning, but the job's own times tell the last attempt.
-      found.push({ state: 'waiting', from: job.timestamp, to: job.processedOn });
-      if (job.processedOn) found.push({ state: RUNNING, from: job.processedOn, to: job.finishedOn });
+      const { timestamp, processedOn, finishedOn } = job;
+      const present = !finishedOn && STATE_OF[job.state];
+      found.push({ state: (!processedOn && present) || 'waiting', from: timestamp, to: processedOn });
+      if (processedOn) found.push({ state: present || RUNNING, from: processedOn, to: finishedOn });
       return found;
     }
     for (const { event, at } of known) {
@@ -60,7 +62,6 @@ export function Timeline() {
             {},
             [
               index && data.prev && data.prev !== shown[index - 1].event && `after ${data.prev}`,
-              event === 'delayed' && data.delay > at && `due in ${duration(data.delay - at)}`,
               data.failedReason,
             ]
               .filter(Boolean)
@@ -76,8 +77,8 @@ export function Timeline() {
     /** Adds an event of the job, which happened at the time `at`. */
     take(event, data, at) {
       if (!at || event === 'job-log' || event === 'progress') return;
-      const { prev, delay, failedReason } = data;
-      marks.push({ event, data: { prev, delay, failedReason: failedReason && line(failedReason, 120) }, at });
+      const { prev, failedReason } = data;
+      marks.push({ event, data: { prev, failedReason: failedReason && line(failedReason, 120) }, at });
       cut ||= marks.length > MOST;
       if (cut) marks.splice(0, marks.length - MOST);
       events();
