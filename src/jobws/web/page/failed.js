@@ -14,7 +14,19 @@ const PAGE = 200;
 const REASON = 300; // characters of a reason that are kept
 const LISTED = 20; // jobs of a group that are shown
 const TOGETHER = 8; // jobs that are retried at a time
-const shapeOf = (reason) => reason.replace(/\b[0-9a-f]{8,}\b|\b[0-9a-f-]{36}\b|\d+/gi, '…');
+const NUMBER = /\b[0-9a-f]{8,}\b|\b[0-9a-f-]{36}\b|\d+/gi;
+const shapeOf = (reason) => reason.replace(NUMBER, '…');
+
+/** Returns a reason for all of these, which have the same shape: a number is … in it where they differ. */
+function common([first, ...others]) {
+  const numbers = others.map((each) => each.match(NUMBER));
+  let index = 0;
+  return first.replace(NUMBER, (text) => {
+    const same = numbers.every((each) => each?.[index] === text);
+    index++;
+    return same ? text : '…';
+  });
+}
 
 export function FailedView(page, queue) {
   const { bridge } = page;
@@ -178,7 +190,9 @@ function Group(bridge, queue) {
       say(count, number(now.length));
       say(
         reason,
-        now[0].reason === undefined ? 'The bridge does not tell the reason.' : now[0].reason || 'No reason was given.',
+        now[0].reason === undefined
+          ? 'The bridge does not tell the reason.'
+          : common(now.map((each) => each.reason ?? '')) || 'No reason was given.',
       );
       say(last, time(now[0].at));
       last.title = whole(now[0].at);
