@@ -120,6 +120,7 @@ def _over_http(page: Page, on: Stage) -> None:
     page.add_init_script("delete window.WebSocket")
     page.goto(on.address("{open}/#/jobs/{large}"))
     until(page, says(".status .pill", "Over HTTP"))
+    clicked(".status .pill", says(".why", "No WebSocket gets through"))(page, on)
 
 
 def _reconnecting(page: Page, on: Stage) -> None:
@@ -147,6 +148,7 @@ def _gap(page: Page, on: Stage) -> None:
     on.redis.delete(f"bull:{WAITING}:events")
     on.add(WAITING, {}, name="monthly letter")
     until(page, says(".status .gap", "Gap"))
+    clicked(".status .gap", says(".why", "Events of mails are missing"))(page, on)
 
 
 def _ended(page: Page, on: Stage) -> None:

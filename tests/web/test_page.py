@@ -175,6 +175,9 @@ async def test_it_goes_on_where_only_polls_get_through(redis: Redis, chromium: C
         await anyio.lowlevel.checkpoint()
         async with chromium.page(f"http://127.0.0.1:{proxy.port}/#/jobs/http/7") as page:
             await says(page, ".status .pill", "Over HTTP")
+            await chromium.run(page.tab.click, ".status .pill")
+            http = "No WebSocket gets through this network, so events arrive over HTTP."
+            await says(page, ".why span", f"{http} By polling: the network delays streams.")
             begin(redis, "http", "7")
             await says(page, ".jobhead .chip", "active")
         tasks.cancel_scope.cancel()
@@ -192,7 +195,9 @@ async def test_it_says_where_events_are_missing(redis: Redis, chromium: Chromium
         redis.add_event("http", "waiting", "8")
         await says(page, ".status .gap", "Gap")
         await chromium.run(page.tab.click, ".status .gap")
-        await page.until("() => document.querySelector('.status .gap').hidden")
+        await says(page, ".why span", "Events of http are missing, since Redis no longer had them.")
+        await chromium.run(page.tab.click, ".why button")
+        await page.until("() => document.querySelector('.status .gap').hidden && document.querySelector('.why').hidden")
         await says(page, ".status .pill", "Live")
 
 

@@ -252,7 +252,15 @@ async def test_what_comes_meanwhile(redis: Redis, chromium: Chromium) -> None:
         await says(page, ".status .gap", "Gap")
         await keys.reach("Gap", "Shift+Tab")
         await keys.press("Enter")
+        await says(page, ".why span", "Events of http are missing, since Redis no longer had them.")
+        assert await page.run(FOCUSED) == "Hide"
+        await keys.press("Enter")
         await page.until("() => document.querySelector('.status .gap').hidden")
+        assert await page.run(FOCUSED) == "Live"
+        await keys.press("Enter")
+        await says(page, ".why span", "Events arrive over a WebSocket.")
+        await keys.press("Enter")
+        await page.until("() => document.querySelector('.why').hidden")
         await keys.reach("Filter by name or id")
         await keys.write("elsewhere")
         await keys.use("Open the job with the id “elsewhere”")

@@ -23,9 +23,26 @@ const HINTS = {
 /** Returns `{node, tell(state, detail)}`; `tell` takes what `Bridge` tells (bridge.js). */
 export function Status() {
   const word = h('span');
-  const gap = h('button.gap', { hidden: true, onclick: () => (gap.hidden = true) });
-  const node = h('div.status', {}, gap, h('span.pill', { role: 'status' }, h('i', { 'aria-hidden': 'true' }), word));
-  const pill = node.lastChild;
+  const gap = h('button.gap', { hidden: true, onclick: () => explain(gap) }, 'Gap');
+  const pill = h('button.pill', { onclick: () => explain(pill) }, h('i', { 'aria-hidden': 'true' }), word);
+  const sentence = h('span', { id: 'why' });
+  const hide = h('button', { 'aria-describedby': 'why', onclick: close }, 'Hide');
+  const why = h('div.why', { hidden: true }, sentence, hide);
+  const node = h('div.status', {}, gap, h('span', { role: 'status' }, pill), why);
+  let about = pill; // what is explained
+
+  function explain(button) {
+    about = button;
+    say(sentence, about.title);
+    why.hidden = !about.title;
+    hide.focus();
+  }
+
+  function close() {
+    why.hidden = true;
+    if (about === gap) gap.hidden = true;
+    pill.focus();
+  }
 
   let ended; // why a subscription is over
   let last = [];
@@ -37,14 +54,14 @@ export function Status() {
     node.dataset.state = state;
     say(word, broken ? `${WORDS.ended}: ${ended}` : WORDS[state]);
     pill.title = [HINTS[state], detail].filter(Boolean).join(' ');
+    say(sentence, about.title);
   }
   show('connecting');
   return {
     node,
     tell(state, detail) {
       if (state === 'gap') {
-        say(gap, 'Gap');
-        gap.title = `Events of ${detail ?? 'all queues'} are missing, since Redis no longer had them. Click to hide this.`;
+        gap.title = `Events of ${detail ?? 'all queues'} are missing, since Redis no longer had them.`;
         gap.hidden = false;
       } else if (state === 'live')
         show(
