@@ -73,6 +73,8 @@ VALUES: Final[dict[str, Any]] = {
     "runs({progress: 'reading'}).samples": [],
     "runs({processedOn: undefined}).samples": [],
     "runs({state: 'waiting'}).samples": [],
+    "after(runs({}), 'active', '6000-0').samples": [{"at": 0, "percent": 0}],
+    "after(job, 'active', '21-0').samples": [],
     "answered({...runs({}), samples: even}, {jobs: []}, 0).samples.length": 3,
     # An attempt that begins anew does not count with the one before.
     "sampled(even, 5, 5000).length": 1,

@@ -41,6 +41,12 @@ def forget(redis: Redis, job_id: str) -> None:
         redis.client.zrem(f"bull:http:{each}", job_id)
 
 
+def add_past(redis: Redis, at: int, event: str, **fields: str) -> None:
+    """Add an event of job 7 that happened at the time `at`."""
+    entry = {"event": event, "jobId": "7", **fields}
+    redis.add_entry("http", {name.encode(): value for name, value in entry.items()}, stream_id=f"{at}-0")
+
+
 @pytest.mark.parametrize("event", ["completed", "failed"])
 async def test_an_outcome_too_large_for_its_event_is_shown_though_its_job_is_gone(
     redis: Redis, chromium: Chromium, event: str
@@ -133,14 +139,22 @@ async def test_the_time_left_falls_while_no_progress_comes(redis: Redis, chromiu
     now = int(time.time() * 1000)
     redis.add_job("http", "7", state="active", timestamp=now - 30_000, processedOn=now - 25_000, progress="20")
     for ago, event, fields in ((25, "active", {}), (15, "progress", {"data": "10"}), (5, "progress", {"data": "20"})):
-        entry = {"event": event, "jobId": "7", **fields}
-        named = {name.encode(): value for name, value in entry.items()}
-        redis.add_entry("http", named, stream_id=f"{now - 1000 * ago}-0")
+        add_past(redis, now - 1000 * ago, event, **fields)
     async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
         await page.until(f"{LEFT} > 0")
         before = await page.run(LEFT)
         assert before <= 75
         await page.until(f"{LEFT} < {before}")
+
+
+async def test_the_time_left_is_known_after_the_first_progress(redis: Redis, chromium: Chromium) -> None:
+    now = int(time.time() * 1000)
+    redis.add_job("http", "7", state="active", timestamp=now - 30_000, processedOn=now - 25_000, progress="20")
+    for ago, event, fields in ((25, "active", {}), (5, "progress", {"data": "20"})):
+        add_past(redis, now - 1000 * ago, event, **fields)
+    async with live_bridge(redis.url, queues=("http",)) as live, chromium.page(live.url + "/#/jobs/http/7") as page:
+        await says(page, ".events .event", "active")
+        await page.until(f"{LEFT} > 50 && {LEFT} <= 75")
 
 
 async def test_the_time_left_is_known_though_redis_has_no_event_any_more(redis: Redis, chromium: Chromium) -> None:
@@ -160,6 +174,8 @@ async def test_a_delayed_job_says_when_it_is_due(redis: Redis, chromium: Chromiu
         await page.until("() => /^delayed 1 min/.test(document.querySelector('.sums')?.innerText)")
         assert await page.run(facts) == ["Added"]
         redis.add_event("http", "delayed", "7", delay=now + 86_400_000)
+        await page.until(f"{facts}[1] === 'Due'")
+        await chromium.run(page.tab.reload)
         await page.until(f"{facts}[1] === 'Due'")
         due = "document.querySelector('.aside div:nth-child(2) dd').innerText"
         written = "new Date(%d).toLocaleTimeString(undefined, {hour: '2-digit', minute: '2-digit', second: '2-digit'})"

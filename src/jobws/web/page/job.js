@@ -212,7 +212,8 @@ export function JobView(page, queue, jobId) {
     timeline.take(event, told, at);
     const part = event === 'progress' ? percentOf(told.data) : null;
     if (part !== null) samples = sampled(samples, part, at);
-    if (event === 'active') samples = [];
+    if (event === 'active') samples = job.attemptsMade ? [] : [{ at, percent: 0 }];
+    if (event === 'delayed') job.due = told.delay; // no snapshot tells it
     if (id && job.at && !isLater(id, job.at)) return drawn(); // the snapshot knows it
     job.unknown = false;
     apply(job, event, told, at);

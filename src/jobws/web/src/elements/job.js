@@ -108,7 +108,7 @@ function change(job, event, { prev, name, data, delay, attemptsMade }, id, now) 
         ? { ...NEW_LIFE, state: 'waiting', added: timeOf(id) }
         : { state: 'waiting', attempts };
     case 'active':
-      return { state: 'active', started: timeOf(id), ended: null, samples: [] };
+      return { state: 'active', started: timeOf(id), ended: null, samples: attempts ? [] : [{ at: now, percent: 0 }] };
     case 'delayed':
       return { state: 'delayed', due: delay, attempts: job.attempts + (job.state === 'active') };
     case 'waiting-children':
