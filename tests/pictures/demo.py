@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -46,13 +48,24 @@ class Demo(NamedTuple):
 
     def work(self) -> None:
         """Add `JOBS`, and wait until those that are due have ended."""
-        added = []
-        for name, queue, data, opts in JOBS:
-            given = {**data, "url": f"{self.url}/openapi.json"} if data.get("url") == "API" else data
-            added.append((queue, self.jobs.submit(queue, given, name=name, opts=opts).job_id, opts))
+        added = [(queue, self._add(name, queue, data, opts), opts) for name, queue, data, opts in JOBS]
         for queue, job_id, opts in added:
             if "delay" not in opts:
                 self.wait(queue, job_id)
+
+    def work_for(self, seconds: float) -> None:
+        """Add some of `JOBS`, and now and then a long one, at irregular times, for so long."""
+        chance = random.Random(3)
+        due = [job for job in JOBS if "delay" not in job[3]] + [("audit server", "analyzer", {"path": "server"}, {})]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for job in chance.sample(due, chance.randint(1, 4)):
+                self._add(*job)
+            time.sleep(chance.uniform(2, 15))
+
+    def _add(self, name: str, queue: str, data: dict[str, object], opts: dict[str, object]) -> str:
+        given = {**data, "url": f"{self.url}/openapi.json"} if data.get("url") == "API" else data
+        return self.jobs.submit(queue, given, name=name, opts=opts).job_id
 
     def flow(self) -> str:
         """Add a flow of four jobs, wait until it has completed, and return the id of its top, a job of `sparql`."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WIDE: Final = 1440
 PHONE: Final = 390
+# The lines of the queues show this time. Events cannot be of the past, so the script works for so long.
+HISTORY_SECONDS: Final = 600
 # Its panels are there, by how their headings begin, and the names and states of the jobs below it, which come later.
 _ALL_OF_A_JOB: Final = """['Timeline', 'Flow', 'Result', 'Data'].every((heading) =>
     [...document.querySelectorAll('section:not([hidden]) h2')].some((each) => each.textContent.startsWith(heading)))
@@ -54,6 +56,7 @@ def take(started: Demo, browser: Browser) -> None:
     shoot(browser, Shot("job-phone", job, 844, _ALL_OF_A_JOB, width=PHONE))
     started.work()
     shoot(browser, Shot("jobs", queue, 760, "document.querySelectorAll('.list .job').length >= 11"))
+    started.work_for(HISTORY_SECONDS)
     started.jobs.submit("analyzer", {"path": "."}, name="scan all")
     shoot(browser, Shot("queues", f"{started.url}/#/", 420, _ALL_OF_THE_QUEUES))
 
