@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from jobws.hub.log.broadcaster import LogHub
 from jobws.privacy.rules import NO_RULES
 from jobws.protocol.log.requests import LogSession
@@ -19,12 +17,6 @@ from tests.support.sight import sight
 
 FORBIDDEN = {"code": "forbidden", "message": "the token does not allow this"}
 LINES: tuple[tuple[str, str | None], ...] = (("1-0", "http"), ("2-0", None), ("3-0", "b"), ("4-0", "http"))
-
-
-def page_of_lines() -> LogPage:
-    fields = [[b"message", b"x", *([] if queue is None else [b"queue", queue.encode()])] for _, queue in LINES]
-    entries = [(stream_id.encode(), each) for (stream_id, _), each in zip(LINES, fields, strict=True)]
-    return LogPage(State(4, "1-0", "4-0", 4), entries, full=False)
 
 
 class Client(Connection):
@@ -43,9 +35,12 @@ class Client(Connection):
 
     def publish(self) -> list[str]:
         """Four lines are written. Return the ids of those that the client gets."""
-        cursor, page = self.hub.cursor, page_of_lines()
+        cursor = self.hub.cursor
         if cursor is None:
             return []
+        fields = [[b"message", b"x", *([] if queue is None else [b"queue", queue.encode()])] for _, queue in LINES]
+        entries = [(stream_id.encode(), each) for (stream_id, _), each in zip(LINES, fields, strict=True)]
+        page = LogPage(State(4, "1-0", "4-0", 4), entries, full=False)
         cursor.id, cursor.count, index = "0-0", 0, 0
         while index < 4:
             index = self.hub.publish(cursor, page, index)
@@ -122,57 +117,3 @@ def test_rights_that_change_end_what_they_do_not_allow_without_an_ack() -> None:
     client.hub_client.reapply(sight())
     assert [frame["event"] for frame in client.frames()] == ["ended"]
     client.hub_client.examine(narrow)
-
-
-def reached(client: Client) -> object:
-    client.ask("ping")
-    (pong,) = client.frames()
-    return pong["data"]["after"]
-
-
-def begun_at(client: Client, at: str, **data: Any) -> object:
-    """Subscribe, and begin after the line `at`. Return the position in the ack."""
-    subscription = client.begin(**data)
-    client.hub_client.complete(subscription, LogCursor(at, 1), at, gap=False)
-    (ack,) = client.frames()
-    return ack["data"]["after"]
-
-
-OTHERS = "1795435729358-7"
-ROUNDED = "1795435720000-0"
-
-
-@pytest.mark.parametrize(
-    ("scope", "data", "told"),
-    [
-        ("read:logs", {}, OTHERS),
-        ("read:logs:http", {}, ROUNDED),
-        ("read:logs:*", {}, ROUNDED),
-        ("read:logs:http", {"queue": "http"}, ROUNDED),
-        ("read:logs:http", {"after": "5-0"}, ROUNDED),
-        ("read:logs:http", {"after": "1795435725000-1"}, "1795435725000-1"),
-        ("read:logs:http", {"after": "1795435729359-0"}, ROUNDED),  # of another stream
-    ],
-)
-def test_a_position_does_not_tell_when_others_wrote(scope: str, data: dict[str, Any], told: str) -> None:
-    client = Client(scope)
-    assert begun_at(client, OTHERS, **data) == told
-    assert reached(client) == told
-
-
-def test_a_position_never_goes_back_before_a_line_that_the_client_has() -> None:
-    client = Client("read:logs:http")
-    client.live()
-    client.publish()
-    assert reached(client) == "4-0"
-    assert begun_at(client, "4-1") == "4-0"
-    assert begun_at(client, "3-0", tail=1) == "0-0"
-
-
-def test_a_position_after_past_lines_is_that_of_the_last_one() -> None:
-    client = Client("read:logs:b")
-    subscription = client.begin(after="0-0")
-    client.hub_client.complete(subscription, LogCursor("0-0", 0), "4-0", gap=False)
-    assert subscription.read_back(page_of_lines(), 0, lambda: 0.0) == 4
-    client.frames()
-    assert reached(client) == "3-0"

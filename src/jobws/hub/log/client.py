@@ -12,7 +12,6 @@ from jobws.hub.client import Client
 from jobws.hub.log.subscription import LogSubscription
 from jobws.protocol.codec import encode
 from jobws.protocol.echo import echoed
-from jobws.protocol.identifiers import START
 from jobws.protocol.log.answers import LogAck, LogAckData, LogPong, LogPongData
 from jobws.protocol.log.requests import LogRequest, SubscribeLogs, UnsubscribeLogs
 from jobws.protocol.messages import ItemError, Ref
@@ -91,12 +90,10 @@ class LogClient(Client[LogRequest, LogSubscription]):
         if subscription is not self._pending:
             return
         self._pending = None
-        previous = START if self._current is None else self._current.had.decode()
         self._leave_current()
         self._current = subscription
-        subscription.begin(cursor, end, (previous, subscription.request.after or START))
-        data = LogAckData(SUBSCRIBE, after=subscription.reached or UNSET, gap=gap or UNSET)
-        self._acknowledge(data, subscription.request.ref)
+        subscription.cursor, subscription.end = cursor, end
+        self._acknowledge(LogAckData(SUBSCRIBE, after=cursor.id, gap=gap or UNSET), subscription.request.ref)
         self.outbox.flush()
 
     def fail(self, subscription: LogSubscription, error: ItemError) -> None:

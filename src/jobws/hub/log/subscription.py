@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from jobws.errors import RequestError
 from jobws.hub.log.line import MAX_SECONDS, Line
 from jobws.protocol.codec import encode
-from jobws.protocol.identifiers import START, position
+from jobws.protocol.identifiers import position
 from jobws.protocol.log.answers import Dropped, DroppedData
 from jobws.protocol.log.records import log_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from jobws.hub.client import Client
     from jobws.hub.log.broadcaster import LogHub
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 # How many past lines count as one item of a list, for the limit on requests.
 LINES_PER_ITEM: Final = 10
-# Positions of a client that may not read every line are rounded down to this, since exact ones would tell when lines
-# were written that it may not read.
-ROUND_MILLISECONDS: Final = 10_000
 MAX_LINES: Final = 10_000
 
 
@@ -41,7 +38,6 @@ class LogSubscription:
         end: Lines up to this id are sent as replayed; `0-0` if the stream had had no line. Empty before the answer.
         live: Whether the subscription gets lines when they happen.
         ended: Whether the subscription has ended.
-        had: The id of the last line that the client got, missed, or had before.
         on_end: Called when the subscription ends. The task that answers the subscription and reads past lines for it
             sets this to a function that cancels the task. None means that the task has not run yet.
     """
@@ -54,7 +50,6 @@ class LogSubscription:
         "cursor",
         "end",
         "ended",
-        "had",
         "live",
         "on_end",
         "request",
@@ -67,7 +62,6 @@ class LogSubscription:
         self.end = ""
         self.live = False
         self.ended = False
-        self.had = START.encode()
         self.on_end: Callable[[], None] | None = None
         self._hub = hub
         self._dropped = 0
@@ -91,38 +85,18 @@ class LogSubscription:
             return False
         return True
 
-    def begin(self, cursor: LogCursor, end: str, had: Iterable[str]) -> None:
-        """Set `cursor` and `end`, and `had` to the highest of these ids that is not after the cursor."""
-        self.cursor, self.end = cursor, end
-        known = [each for each in had if position(each) <= position(cursor.id)]
-        self.had = max(known, key=position, default=START).encode()
-
     @property
     def reached(self) -> str | None:
-        """The position up to which every line was sent or counted as dropped. None before the answer.
-
-        For a client that may not read every line, it is the id of a line that passed the filter, or it is rounded.
-        """
+        """The id up to which every line was sent or counted as dropped. None before the answer."""
         cursor = self._hub.cursor if self.live else self.cursor
-        if cursor is None or self._reads_all:
-            return None if cursor is None else cursor.id
-        milliseconds, _ = position(cursor.id)
-        rounded = f"{milliseconds - milliseconds % ROUND_MILLISECONDS}-0"
-        return max(rounded, self.had.decode(), key=position)
-
-    @property
-    def _reads_all(self) -> bool:
-        return self.request.filter == self.request.asked
+        return None if cursor is None else cursor.id
 
     def deliver(self, line: Line) -> bool:
         """Send a new line if the filter chooses it, or count it as missed if the outbox has no room.
 
         Returns whether the caller must flush.
         """
-        if not line.passes(self.request.filter):
-            return False
-        self.had = line.id
-        return self._send(line.frame, "sent")
+        return line.passes(self.request.filter) and self._send(line.frame, "sent")
 
     def _send(self, frame: Frame, counter: str) -> bool:
         """Send a line, or count it as missed if it does not fit. Returns whether the caller must flush.
@@ -151,7 +125,7 @@ class LogSubscription:
         chosen. If the client may not read every line, these lines count as 0 lines, since the true number would tell
         how many lines there are that the client may not read. `dropped` is sent even if its number is 0.
         """
-        count = missing.count if self._reads_all else 0
+        count = missing.count if self.request.filter == self.request.asked else 0
         self._drop(count, approximate=missing.approximate or not self.request.filter.is_open)
         if self.client.outbox.below_low_water:
             self.append_dropped()
@@ -209,7 +183,6 @@ class LogSubscription:
             if limit is not None and position(line.id) > limit:
                 break
             if line.passes(self.request.filter):
-                self.had = line.id
                 replayed = position(line.id) <= end
                 # The outbox is at most half full here. A line that still does not fit is larger than a quarter of the
                 # limit, and is dropped.
