@@ -265,7 +265,7 @@ def _lenient(text: str) -> object:
 def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
     """Return a message of the bridge, decoded as `shape`.
 
-    Values of workers may contain escaped lone surrogates, and numbers so large that they become infinity: it is JSON.
+    Values of workers may contain escaped lone surrogates, and numbers too large for a float, which become infinity.
 
     Raises:
         msgspec.ValidationError: The message has another shape.
@@ -285,7 +285,7 @@ def decode_as(text: str | bytes, shape: type[Shape]) -> Shape:
 
 
 def _integer_or_infinity(text: str) -> float:
-    return int(text) if len(text) <= 640 else float(text)  # Python converts 640 digits, however it is configured
+    return int(text) if len(text) <= 308 else float(text)  # 1e308 is the largest power of ten that is a float
 
 
 def _finite(text: str) -> float:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from jobws.access.identity import allows
 from jobws.access.scope import Action
 from jobws.bullmq.family import job_of, labels_by_front
+from jobws.bullmq.nested_queues import HasKeysOfQueue
 from jobws.bullmq.scripts import unknown_job
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.http_resources import Acted
@@ -157,6 +158,8 @@ class Acting:
             failed = await self._on_queues[asked.action](queue)
             return Acted(queue.label, failed=UNSET if failed is None else failed)
         await self._check_exists(queue, job_id)
+        if asked.action is Action.REMOVE_JOB:
+            await self._check_keys(queue, job_id)
         if children:
             await self._remove_flow(request, queue, job_id)
         else:
@@ -175,6 +178,19 @@ class Acting:
             raise RequestError(found.code, found.message)
         if found is None:
             raise unknown_job(queue)
+
+    async def _check_keys(self, queue: Queue, job_id: str) -> None:
+        """Check that no keys of another queue would be removed with the job.
+
+        Raises:
+            RequestError: `bad-state-for-action`.
+            RedisUnavailableError: Redis does not tell.
+        """
+        if await self._service.ask(HasKeysOfQueue(queue, job_id)):
+            raise RequestError(
+                "bad-state-for-action",
+                "the keys of another queue begin with those of the job, so they would be removed",
+            )
 
     async def _remove_flow(self, request: Request, queue: Queue, job_id: str) -> None:
         """Remove a job with all jobs below it, if the caller may remove each of them. Otherwise remove nothing.

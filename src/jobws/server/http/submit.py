@@ -13,6 +13,7 @@ from msgspec import UNSET
 from jobws.access.caller import ANYONE
 from jobws.access.identity import allows
 from jobws.access.scope import Action
+from jobws.bullmq.nested_queues import HasKeysOfQueue
 from jobws.errors import RequestError
 from jobws.protocol.http_resources import DEFAULT_NAME, Links, NewJob, Submitted
 from jobws.protocol.identifiers import is_text, parse_job_id
@@ -97,6 +98,8 @@ class Submitting:
         queue = await self._service.queue(label, new=True)
         if sign is not None and wanted_id is not None and not may_read:
             raise refusal("forbidden")
+        if wanted_id is not None and await self._service.ask(HasKeysOfQueue(queue, job_id)):
+            raise RequestError("bad-job-id", "`jobId`: the keys of another queue begin with those of a job of this id")
         existing = await self._exists(queue, job_id) if may_read else UNSET
         await self._service.submit(queue, name, data, job_id, opts)
         # If the job created its queue, this makes the bridge serve the queue, so that the link in the answer works.

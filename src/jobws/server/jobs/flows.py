@@ -23,7 +23,7 @@ from jobws.protocol.identifiers import START, is_after
 from jobws.protocol.request_types import Room
 from jobws.protocol.requests import may_subscribe
 from jobws.server.auto_reset_event import AutoResetEvent
-from jobws.server.jobs.trees import MAX_JOBS, portions
+from jobws.server.jobs.trees import MAX_JOBS, own_rooms, portions
 from jobws.server.websocket.asked_client import judge_client
 from jobws.turn import Turn
 
@@ -211,8 +211,7 @@ class _Follower:
             turn = Turn()
             for parent, keys in await self._children(level):
                 for key in keys:
-                    room = room_of(key, labels)
-                    if room is not None:
+                    if (room := room_of(key, labels)) is not None:
                         found.append((room, parent))
                     await turn.pause()
             level = await self._enter(seen, found)
@@ -263,6 +262,7 @@ class _Follower:
         each pair is added to it, even if the client may not read it.
         """
         new = {room: parent for room, parent in found if room not in seen}
+        new = {room: new[room] for room in await own_rooms(self._flows.store, self._flows.queues.by_label, new)}
         seen.update(new)
         if not new or self._flow.top.ended:
             return []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobws.bullmq.children import CountChildren, ListChildren, room_of
 from jobws.bullmq.family import labels_by_front
+from jobws.bullmq.nested_queues import AreForeign
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.messages import Tree
 from jobws.protocol.requests import may_follow
@@ -85,6 +86,8 @@ class Trees:
                         await turn.pause()
             level = []
             for some in portions(below):
+                own = set(await own_rooms(self._store, self._labels, [found.room for found in some]))
+                some = [found for found in some if found.room in own]
                 sight = await judge(partial(_examine, some))
                 for found in some:
                     if found.room not in ends[found.top] and may_follow(sight, found.top, found.room):
@@ -128,6 +131,23 @@ def _tree(ends: Mapping[Room, str]) -> Tree:
     """Return the numbers of a flow, from how each job of it has ended. The job at the top does not count."""
     how = list(ends.values())
     return Tree(how.count("done"), how.count("failed"), len(how) - 1)
+
+
+async def own_rooms(store: Store, labels: Mapping[str, Queue], rooms: Collection[Room]) -> list[Room]:
+    """Return these rooms of jobs without those whose jobs belong to another queue; see `nested_queues`.
+
+    Raises:
+        RedisUnavailableError: Redis does not tell.
+    """
+    asked = {
+        room: (queue, room.job_id.encode())
+        for room in rooms
+        if room.job_id is not None and ":" in room.job_id and (queue := labels.get(room.queue or "")) is not None
+    }
+    if not asked:
+        return list(rooms)
+    foreign = dict(zip(asked, await store.ask(AreForeign(tuple(asked.values()))), strict=True))
+    return [room for room in rooms if not foreign.get(room)]
 
 
 def portions(items: Iterable[Each]) -> Iterator[list[Each]]:
