@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.client import raw_client
 from tests.support.redis import read_recording
 
 if TYPE_CHECKING:
+    from jobws.bullmq.snapshot import Job
     from tests.support.redis import Redis
 
 
@@ -268,7 +270,9 @@ async def test_recordings_arrive_complete_and_in_order(redis: Redis, name: str) 
     queues = {entry.queue for entry in entries}
     for queue in queues:
         redis.make_queue(queue)
-    expected: dict[str, list[tuple[str, str, object]]] = {queue: [] for queue in queues}
+    # Each job is a subscription, and has an order of its own (protocol.md, rule P2).
+    expected: dict[Job, list[tuple[str, str, object]]] = defaultdict(list)
+    received: dict[Job, list[tuple[str, str, object]]] = defaultdict(list)
     async with live_bridge(redis.url, progress_ms=0, queues=("*",)) as live, raw_client(live.url) as client:
         job_ids = sorted({entry.fields["jobId"] for entry in entries if "jobId" in entry.fields})
         await client.ask("subscribe-job", {"jobs": job_ids, "events": ["*"]})
@@ -283,9 +287,9 @@ async def test_recordings_arrive_complete_and_in_order(redis: Redis, name: str) 
                     str(event), []
                 ):
                     data[field] = json.loads(str(data[field])) if data[field] else data[field]
-                expected[entry.queue].append((str(event), entry.id, data))
-        received: dict[str, list[tuple[str, str, object]]] = {queue: [] for queue in queues}
+                expected[entry.queue, entry.fields["jobId"]].append((str(event), entry.id, data))
         while sum(map(len, received.values())) < sum(map(len, expected.values())):
             frame = await client.receive()
-            received[frame["data"]["queue"]].append((frame["event"], frame["id"], frame["data"]))
+            job = frame["data"]["queue"], frame["data"]["jobId"]
+            received[job].append((frame["event"], frame["id"], frame["data"]))
     assert received == expected
