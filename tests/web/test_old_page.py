@@ -144,7 +144,7 @@ async def test_one_changed_line_shows_the_same_and_more(redis: Redis, chromium: 
                     await side.says("6 subscribed")
                 assert await new.shows(12) == sorted(truth + late + cut + restart)
 
-                # Each outcome comes once. The old page shows none of them, unless its bridge read the end of job 4 late.
+                # Each outcome comes once. The old page shows none, but that of job 4 if its bridge read it late.
                 read_late = [each for each in late if each in await old.shows(6)]
                 for side in (old, new):
                     await side.subscribe("7")
