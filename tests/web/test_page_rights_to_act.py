@@ -127,6 +127,7 @@ async def test_a_refusal_is_shown(redis: Redis, chromium: Chromium) -> None:
     async with acting_bridge(redis.url) as live, chromium.page(f"{live.url}/#/jobs/http/delayed-1") as page:
         await says(page, ".jobhead .chip", "delayed")
         await click(chromium, page, "main button:text-is('Promote')")
+        await says(page, "dialog[open] h2", "Promote “test” of http?")
         redis.client.zrem("bull:http:delayed", "delayed-1")  # not before: a look of the page would take the button away
         await click(chromium, page, "dialog[open] button[value=yes]")
         await says(page, ".notice.bad", "the job is not delayed, so it cannot be promoted")
