@@ -17,6 +17,7 @@ from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError, RequestError
 from jobws.protocol.identifiers import parse_job_id
 from jobws.protocol.request_types import Room
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +136,7 @@ def _checked(reply: object) -> object:
     Raises:
         RedisUnavailableError: The reply is another error.
     """
-    if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+    if isinstance(reply, hiredis.ReplyError) and not is_wrong_type(reply):
         raise RedisUnavailableError(f"Redis does not tell the children of jobs: {reply}")
     return reply
 

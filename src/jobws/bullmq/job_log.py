@@ -9,13 +9,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import hiredis
 from msgspec import Struct
 
 from jobws.bullmq import nested_queues
 from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
 from jobws.privacy.paths import REDACTED
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,4 +132,4 @@ def _lines(reply: object, slice: JobLogSlice) -> list[bytes] | None:
     if isinstance(reply, list):
         return [REDACTED.encode()] * len(reply) if slice.is_hidden else reply
     # WRONGTYPE: the key is no list, but the hash of another job, whose id ends in `:logs`.
-    return [] if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE") else None
+    return [] if is_wrong_type(reply) else None

@@ -9,6 +9,7 @@ import hiredis
 from jobws.bullmq.keys import meta_pattern, queue_of_meta
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import before
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ async def are_queues(connection: Connection, keys: Sequence[bytes]) -> list[bool
     asked: list[Command] = [("HEXISTS", key, "opts.maxLenEvents") for key in keys]
     replies = await connection.execute(*asked, timeout_seconds=TIMEOUT_SECONDS)
     for reply in replies:
-        if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+        if isinstance(reply, hiredis.ReplyError) and not is_wrong_type(reply):
             raise RedisUnavailableError(f"Redis cannot tell whether queues are there: {reply}")
     return [reply == 1 for reply in replies]
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from jobws.bullmq.keys import Queue
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import START, before, position
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from jobws.redis.commands import Command, Entry
@@ -99,7 +100,7 @@ def parse(reply: object) -> Stream:
         if "no such key" in str(info):
             return Stream(max_length=max_length)
         raise RedisUnavailableError(f"Redis cannot read streams now: {info}")
-    if isinstance(limit, hiredis.ReplyError) and not str(limit).startswith("WRONGTYPE"):
+    if isinstance(limit, hiredis.ReplyError) and not is_wrong_type(limit):
         raise RedisUnavailableError(f"Redis cannot read queues now: {limit}")
     facts = dict(zip(info[::2], info[1::2], strict=True))
     return Stream(
@@ -262,7 +263,7 @@ class Entries(Struct, frozen=True):
         """
         entries: list[Entry | None] = []
         for reply in replies:
-            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE"):
+            if is_wrong_type(reply):
                 entries.append(None)  # the key is no stream any more, and asking again would not change that
             elif not isinstance(reply, list):
                 raise RedisUnavailableError(f"Redis cannot read streams now: {reply!r}")

@@ -11,10 +11,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import hiredis
 from msgspec import Struct
 
 from jobws.bullmq.keys import Queue
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def foreign(job_ids: Sequence[bytes], replies: Sequence[object]) -> frozenset[by
         replies: One reply for each of these commands.
     """
     names = _names(job_ids)
-    nested = {name for name, reply in zip(names, replies, strict=True) if reply != 0 and not _is_wrong_type(reply)}
+    nested = {name for name, reply in zip(names, replies, strict=True) if reply != 0 and not is_wrong_type(reply)}
     return frozenset(
         job_id
         for job_id in job_ids
@@ -85,11 +85,6 @@ class HasKeysOfQueue(Struct, frozen=True):
     @property
     def _of_job(self) -> bytes:
         return f"{self.job_id}:failed".encode()
-
-
-def _is_wrong_type(reply: object) -> bool:
-    """Whether the key is no hash, and so no `meta` key of a queue."""
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("WRONGTYPE")
 
 
 def _names(job_ids: Sequence[bytes]) -> list[bytes]:

@@ -11,6 +11,7 @@ from jobws.bullmq.keys import Queue
 from jobws.bullmq.lost_entries import max_length_of
 from jobws.errors import RedisUnavailableError
 from jobws.protocol.identifiers import parse_stream_id
+from jobws.redis.commands import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ class Overview(Struct, frozen=True):
             RedisUnavailableError: Redis answered with an error other than WRONGTYPE.
         """
         for reply in replies:
-            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+            if isinstance(reply, hiredis.ReplyError) and not is_wrong_type(reply):
                 raise RedisUnavailableError(f"Redis cannot tell about queues now: {reply}")
         exists, meta, length, oldest, newest, *rest, time = replies
         ends = [reply for reply in rest if isinstance(reply, list)]

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import hiredis
 
 from jobws.bullmq import snapshot
 from jobws.bullmq.snapshot import LookUp
 from jobws.errors import RedisRefusedError, RedisUnavailableError
 from jobws.protocol.identifiers import START
 from jobws.protocol.messages import ItemError, JobSnapshot
+from jobws.redis.commands import is_wrong_type
 from jobws.redis.connection import Connection, RedisTarget
 
 if TYPE_CHECKING:
@@ -294,6 +294,6 @@ def _batches(job_ids: Mapping[str, Iterable[str]]) -> Iterator[_Batch]:
 def _readable(found: JobSnapshot | Exception | None) -> JobSnapshot | ItemError | None:
     if not isinstance(found, Exception):
         return found
-    if isinstance(found, hiredis.ReplyError) and str(found).startswith("WRONGTYPE"):
+    if is_wrong_type(found):
         return None  # the key is something else, for instance the lock of a job, so no job has this id
     return ItemError("unavailable", f"Redis cannot tell about this job: {found}")
