@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.steps import ask_for, begin_again, do_all
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from jobws.hub.jobs.flow import Flow
     from tests.hub.one_bridge import Found
 
 ONE: Final = ("http", "1")
@@ -89,6 +91,30 @@ def test_what_is_admitted_is_sent_before_the_last_step() -> None:
     assert pong["data"]["after"] == {}, "an event of job 2 is held"
     assert [(frame["event"], frame["id"]) for frame in answering.rest()] == [("completed", "6-0")]
     assert not client.hub_client.catching_up
+
+
+@pytest.mark.parametrize("items", [JOBS, JOBS[:1]])
+def test_the_writer_sees_the_end_of_catching_up_even_without_a_frame(items: object) -> None:
+    """A writer that took the ack between two steps would otherwise wait for the next event, as a long poll did."""
+    bridge = Bridge()
+    client = Client(bridge)
+    answering = Answering(bridge, client, items)
+    seen: list[tuple[bool, bool]] = []
+    for _ in answering.steps:
+        if client.frames():
+            seen.append((client.hub_client.catching_up, client.woken > 0))
+            client.woken = 0
+    assert seen == [(True, True)]
+    assert (client.hub_client.catching_up, client.frames(), client.woken) == (False, [], 1)
+
+
+def test_the_writer_sees_that_a_request_of_a_flow_has_failed() -> None:
+    bridge = Bridge()
+    client = Client(bridge)
+    pending = client.begin(JOBS)
+    pending.flow = cast("Flow", SimpleNamespace(change=lambda: None))
+    client.hub_client.fail(pending, UNAVAILABLE)
+    assert (client.hub_client.catching_up, client.frames(), client.woken) == (False, [], 1)
 
 
 def test_an_outcome_that_comes_meanwhile_takes_the_place_of_an_older_one_that_is_owed() -> None:

@@ -198,7 +198,7 @@ class JobClient(Client[Request, PendingSubscription]):
             yield from admit_each(self, pending.begun, self._fanout, self._on_flow)
         finally:
             self._admitting -= 1
-            self.outbox.flush()
+            self.outbox.wake()  # a long poll waits for the end of `catching_up`, even if there is no frame
 
     def _tell(self, pending: PendingSubscription, data: AckData | ItemError) -> None:
         if pending.flow is not None:
@@ -237,7 +237,7 @@ class JobClient(Client[Request, PendingSubscription]):
         for each in pending.present:
             self.end(each)
         self._tell(pending, error)
-        self.outbox.flush()
+        self.outbox.wake()  # as in `complete`
 
     # ---- unsubscribing ----
 
