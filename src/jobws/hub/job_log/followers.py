@@ -202,7 +202,6 @@ class JobLogs:
         """
         if (then := self._end_draining(subscription)) is not None:
             then()
-            subscription.client.outbox.flush()
             subscription.client.outbox.wake()  # the writer must see the end of the wait even if there is no frame
 
     def give_up_all(self, queue: str) -> None:
